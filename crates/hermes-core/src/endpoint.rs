@@ -1,0 +1,388 @@
+//! Endpoints: what is registered, what is laid over it, what is known of it.
+//!
+//! Three layers are kept apart. The [`Registration`] is what the instance itself says; the
+//! [`Overrides`] are what an operator says (PATCH, drain), win on reading and survive a
+//! re-registration; health is what checks found. Together they are an [`EndpointState`], the part
+//! that goes through the log. An [`Endpoint`] is a state at its revision, immutable, with what moves
+//! without a change beside it in a [`Pulse`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::address::{Address, Scheme, url_of};
+use crate::change::Revision;
+use crate::check::Check;
+use crate::health::{Health, worst};
+use crate::name::{EndpointId, Name, ServiceKey};
+use crate::pulse::Pulse;
+use crate::time::Timestamp;
+use crate::wire::EncodedEndpoint;
+
+/// The name of the port that `port` and `url` speak of.
+pub const MAIN_PORT: &str = "main";
+/// The weight of an endpoint that was registered without one.
+pub const WEIGHT_DEFAULT: u16 = 100;
+
+/// What an instance says of itself, after defaults and folding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Where the main port is reached.
+    pub address: Address,
+    /// Named ports, `main` always among them.
+    pub ports: BTreeMap<Name, Port>,
+    /// Any JSON values.
+    pub metadata: Map<String, Value>,
+    /// For filtering.
+    pub tags: Vec<String>,
+    /// Where it runs, for preferring what is near.
+    pub zone: Option<String>,
+    /// Its share of selections, 0 to 65535; 0 means only when nothing else is ready.
+    pub weight: u16,
+    /// Where the process runs, in the first seed document's sense.
+    pub platform: Platform,
+    /// The lease; `None` is static.
+    pub ttl: Option<Duration>,
+    /// How its health is found out; none means that it counts as healthy.
+    pub checks: Vec<Check>,
+    /// What holds until the first probe.
+    pub initial_health: InitialHealth,
+}
+
+/// One named port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The port, at least 1.
+    pub port: u16,
+    /// What is spoken there.
+    pub scheme: Scheme,
+}
+
+/// Where a process runs. The JSON field is called `environment`, as in the first seed document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Platform {
+    /// On a machine.
+    #[default]
+    Local,
+    /// In a container.
+    Docker,
+    /// In a pod.
+    Kubernetes,
+}
+
+impl Platform {
+    /// Every value, in the order of the contract.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Docker, Self::Kubernetes];
+
+    /// The word for it in the API.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Docker => "docker",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+
+    /// The platform that a word of the API means.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|platform| platform.word() == word)
+    }
+}
+
+/// Whether a new endpoint is handed out before a probe has found it to work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InitialHealth {
+    /// `starting`, and not ready until a first success.
+    #[default]
+    Unknown,
+    /// Ready at once; the first probes may correct it.
+    Healthy,
+}
+
+/// What an operator says: a merge patch over the registration.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Overrides {
+    /// A merge patch (RFC 7396) over the registered metadata; a null hides a member.
+    pub metadata: Map<String, Value>,
+    /// Replaces the registered tags.
+    pub tags: Option<Vec<String>>,
+    /// Replaces the registered weight.
+    pub weight: Option<u16>,
+    /// Replaces the registered zone.
+    pub zone: Option<String>,
+}
+
+impl Overrides {
+    /// Whether nothing is laid over the registration.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The wish that an endpoint gets no new work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// Why, for people; at most 256 bytes.
+    pub reason: String,
+    /// Whether it outlives this incarnation.
+    pub sticky: bool,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// What one check has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFinding {
+    /// What it found.
+    pub health: Health,
+    /// Since when it finds that.
+    pub since: Timestamp,
+    /// What it saw, for people; at most 256 bytes.
+    pub evidence: Arc<str>,
+}
+
+/// Everything about an endpoint that goes through the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointState {
+    /// The revision at which this incarnation was registered; `None` in the very change that
+    /// registers it, which does not know its revision yet.
+    pub incarnation: Option<Revision>,
+    /// What the instance says.
+    pub registration: Arc<Registration>,
+    /// What the operator says.
+    pub overrides: Arc<Overrides>,
+    /// Whether the operator wants it drained.
+    pub drain: Option<Drain>,
+    /// One finding for each check of the registration, in its order.
+    pub findings: Vec<CheckFinding>,
+    /// Whether it was ever found to work, in this incarnation.
+    pub started: bool,
+    /// When this incarnation was registered.
+    pub registered_at: Timestamp,
+    /// The last change of health or readiness.
+    pub since: Timestamp,
+}
+
+impl EndpointState {
+    /// Of all checks that count, what the worst one finds; healthy without any.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.deciding()
+            .map_or(Health::Healthy, |(_, finding)| finding.health)
+    }
+
+    /// The check that decides the health, with its finding; `None` when no check counts.
+    #[must_use]
+    pub fn deciding(&self) -> Option<(&Check, &CheckFinding)> {
+        let counting = || self.checks().filter(|(check, _)| !check.dry_run);
+        let at = worst(counting().map(|(_, finding)| finding.health))?;
+        counting().nth(at)
+    }
+
+    /// Every check with its finding.
+    pub fn checks(&self) -> impl Iterator<Item = (&Check, &CheckFinding)> {
+        self.registration.checks.iter().zip(&self.findings)
+    }
+
+    /// The server's verdict: whether it may be handed out.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.started && self.drain.is_none() && self.health().may_serve()
+    }
+
+    /// What follows from the findings, after one of them or the drain was changed at `now`:
+    /// whether it has started, and since when it is as it is.
+    #[must_use]
+    pub fn settled(mut self, before: &Self, now: Timestamp) -> Self {
+        self.started |= self.health().may_serve();
+        if (self.health(), self.is_ready()) != (before.health(), before.is_ready()) {
+            self.since = now;
+        }
+        self
+    }
+}
+
+impl EndpointState {
+    /// Bytes of its metadata, in memory and encoded, roughly; the rest is small and bounded.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        2 * (weight_of(&self.registration.metadata) + weight_of(&self.overrides.metadata))
+    }
+}
+
+/// Bytes of a JSON object, roughly.
+fn weight_of(object: &Map<String, Value>) -> usize {
+    const MEMBER: usize = 16;
+    fn of_value(value: &Value) -> usize {
+        MEMBER
+            + match value {
+                Value::String(text) => text.len(),
+                Value::Array(items) => items.iter().map(of_value).sum(),
+                Value::Object(object) => weight_of(object),
+                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+            }
+    }
+    object
+        .iter()
+        .map(|(name, value)| name.len() + of_value(value))
+        .sum()
+}
+
+/// One running instance at one revision. Immutable; a change makes a new one.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The service it belongs to.
+    pub service: ServiceKey,
+    /// Who it is within the service.
+    pub id: EndpointId,
+    /// The revision at which this incarnation was registered.
+    pub incarnation: Revision,
+    /// The last change of this endpoint.
+    pub revision: Revision,
+    /// What went through the log.
+    pub state: Arc<EndpointState>,
+    /// What moves without a change.
+    pub pulse: Arc<Pulse>,
+    /// The JSON form, made on first use and then only copied.
+    pub(crate) encoded: OnceLock<EncodedEndpoint>,
+}
+
+impl Endpoint {
+    /// The registration layer.
+    #[must_use]
+    pub fn registration(&self) -> &Registration {
+        &self.state.registration
+    }
+
+    /// Whether it may be handed out.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state.is_ready()
+    }
+
+    /// The metadata as read: overrides laid over the registration.
+    #[must_use]
+    pub fn metadata(&self) -> Map<String, Value> {
+        merged(
+            &self.state.registration.metadata,
+            &self.state.overrides.metadata,
+        )
+    }
+
+    /// The tags as read.
+    #[must_use]
+    pub fn tags(&self) -> &[String] {
+        self.state
+            .overrides
+            .tags
+            .as_deref()
+            .unwrap_or(&self.state.registration.tags)
+    }
+
+    /// The zone as read.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        let registered = self.state.registration.zone.as_deref();
+        self.state.overrides.zone.as_deref().or(registered)
+    }
+
+    /// The weight as read.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        self.state
+            .overrides
+            .weight
+            .unwrap_or(self.state.registration.weight)
+    }
+
+    /// The URL of a named port; `None` when it has no such port.
+    #[must_use]
+    pub fn url_of_port(&self, name: &str) -> Option<String> {
+        if name == MAIN_PORT {
+            return Some(self.registration().address.url.to_string());
+        }
+        let port = self.registration().ports.get(name)?;
+        Some(url_of(
+            &port.scheme,
+            &self.registration().address.host,
+            port.port,
+        ))
+    }
+}
+
+/// `base` with the merge patch `patch` applied to its members (RFC 7396).
+#[must_use]
+pub fn merged(base: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
+    let mut result = base.clone();
+    for (name, change) in patch {
+        match change {
+            Value::Null => drop(result.remove(name)),
+            Value::Object(inner) => {
+                let base = match result.get(name) {
+                    Some(Value::Object(base)) => base.clone(),
+                    _ => Map::new(),
+                };
+                result.insert(name.clone(), Value::Object(merged(&base, inner)));
+            }
+            _ => drop(result.insert(name.clone(), change.clone())),
+        }
+    }
+    result
+}
+
+/// Two merge patches as one: applying it is applying `first` and then `second`.
+#[must_use]
+pub fn patches_joined(
+    first: &Map<String, Value>,
+    second: &Map<String, Value>,
+) -> Map<String, Value> {
+    let mut result = first.clone();
+    for (name, change) in second {
+        let joined = match (result.get(name), change) {
+            (Some(Value::Object(first)), Value::Object(second)) => {
+                Value::Object(patches_joined(first, second))
+            }
+            _ => change.clone(),
+        };
+        result.insert(name.clone(), joined);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("not an object: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_merge_patch_replaces_removes_and_descends() {
+        let base = object(json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1]}));
+        let patch = object(json!({"a": null, "b": {"c": null, "x": 9}, "e": 7, "f": {"g": null}}));
+        let expected = object(json!({"b": {"d": 3, "x": 9}, "e": 7, "f": {}}));
+        assert_eq!(merged(&base, &patch), expected);
+    }
+
+    #[test]
+    fn joined_patches_do_what_one_after_the_other_does() {
+        let base = object(json!({"a": 1, "b": {"c": 2}}));
+        let first = object(json!({"a": null, "b": {"d": 1}}));
+        let second = object(json!({"a": 5, "b": {"c": null}}));
+        let one_by_one = merged(&merged(&base, &first), &second);
+        assert_eq!(merged(&base, &patches_joined(&first, &second)), one_by_one);
+    }
+}

@@ -1,0 +1,56 @@
+//! The limits of the state machine: everything that can grow has one.
+//!
+//! Limits of what one registration may hold are constants, because the contract names them; limits
+//! of how much a registry holds are settings, because machines differ.
+
+use std::time::Duration;
+
+/// Most members of an endpoint's metadata.
+pub const METADATA_MEMBERS_MAX: usize = 64;
+/// Most bytes of an endpoint's metadata, encoded.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+/// Most tags of an endpoint.
+pub const TAGS_MAX: usize = 32;
+/// Most bytes of one tag, and of a zone.
+pub const TAG_LENGTH_MAX: usize = 128;
+/// Most named ports of an endpoint.
+pub const PORTS_MAX: usize = 16;
+/// Most checks of an endpoint.
+pub const CHECKS_MAX: usize = 8;
+/// Most bytes of text that a check expects in a body.
+pub const EXPECT_BODY_MAX: usize = 256;
+/// Most bytes of a check's path.
+pub const CHECK_PATH_MAX: usize = 256;
+/// Deepest nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 16;
+/// Shortest lease.
+pub const TTL_MIN: Duration = Duration::from_secs(1);
+/// Longest lease.
+pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The lease of a registration that says nothing about it.
+pub const TTL_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Limits of a whole registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most endpoints of one service. Default 10,000.
+    pub endpoints_per_service: usize,
+    /// Most services in all namespaces together. Default 1,000,000.
+    pub services: usize,
+    /// Most removed endpoints that a service remembers, to tell a late heartbeat what happened.
+    /// The oldest are forgotten first. Default 1,024.
+    pub gone_per_service: usize,
+    /// How long a service stays known after its last endpoint. Default 24 hours.
+    pub known_for: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            endpoints_per_service: 10_000,
+            services: 1_000_000,
+            gone_per_service: 1_024,
+            known_for: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}

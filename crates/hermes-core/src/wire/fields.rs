@@ -1,0 +1,402 @@
+//! Reading JSON objects strictly, with errors that say where and what was expected.
+//!
+//! Members are taken out one by one; whatever is left at the end is unknown, and the error names the
+//! known member that is nearest to it.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::json::depth_of;
+use super::problem::{Problem, code};
+use crate::limits::JSON_DEPTH_MAX;
+use crate::nearest::nearest;
+
+/// The members of one JSON object, being taken out.
+#[derive(Debug)]
+pub struct Fields {
+    members: Map<String, Value>,
+    /// JSON pointer to the object; empty for the body itself.
+    path: String,
+    known: Vec<&'static str>,
+}
+
+/// Reads a body that must be a JSON object.
+///
+/// # Errors
+/// `too_large` when it is nested too deeply, `invalid_body` when it is no JSON object.
+pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
+    let depth = depth_of(body);
+    if depth > JSON_DEPTH_MAX {
+        let detail = format!(
+            "The JSON is nested {depth} levels deep; at most {JSON_DEPTH_MAX} are read. Send it flatter."
+        );
+        return Err(Problem::new(code::INVALID_BODY, detail));
+    }
+    let value: Value = serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("The body is not JSON: {error}. Send one JSON object.");
+        Problem::new(code::INVALID_BODY, detail)
+    })?;
+    Fields::of(value, String::new())
+}
+
+impl Fields {
+    /// The members of `value`, which stands at `path` in the body.
+    ///
+    /// # Errors
+    /// When it is not an object.
+    pub fn of(value: Value, path: String) -> Result<Self, Problem> {
+        match value {
+            Value::Object(members) => Ok(Self {
+                members,
+                path,
+                known: Vec::new(),
+            }),
+            other if path.is_empty() => {
+                let detail = format!(
+                    "The body is {}; one JSON object is expected.",
+                    kind_of(&other)
+                );
+                Err(Problem::new(code::INVALID_BODY, detail))
+            }
+            other => Err(expected(&path, "an object", &other)),
+        }
+    }
+
+    /// Where a member stands, as a JSON pointer.
+    #[must_use]
+    pub fn pointer(&self, name: &str) -> String {
+        format!(
+            "{}/{}",
+            self.path,
+            name.replace('~', "~0").replace('/', "~1")
+        )
+    }
+
+    /// Takes a member out; null is the same as absent.
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.take_or_null(name).filter(|value| !value.is_null())
+    }
+
+    /// Takes a member out that may be null.
+    pub fn take_or_null(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
+        self.members.remove(name)
+    }
+
+    /// Takes a string out.
+    ///
+    /// # Errors
+    /// When the member is something else.
+    pub fn string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        string_of(&self.pointer(name), value).map(Some)
+    }
+
+    /// Takes a boolean out.
+    ///
+    /// # Errors
+    /// When the member is something else.
+    pub fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(other) => Err(expected(&self.pointer(name), "true or false", &other)),
+        }
+    }
+
+    /// Takes a whole number between `min` and `max` out.
+    ///
+    /// # Errors
+    /// When the member is something else.
+    pub fn integer(
+        &mut self,
+        name: &'static str,
+        min: u64,
+        max: u64,
+    ) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        integer_of(&self.pointer(name), &value, min, max).map(Some)
+    }
+
+    /// Takes an object out, whatever its members.
+    ///
+    /// # Errors
+    /// When the member is something else.
+    pub fn object(&mut self, name: &'static str) -> Result<Option<Map<String, Value>>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(other) => Err(expected(&self.pointer(name), "an object", &other)),
+        }
+    }
+
+    /// Takes a list out, with the pointer of each item.
+    ///
+    /// # Errors
+    /// When the member is something else, or has more than `max` items.
+    pub fn list(
+        &mut self,
+        name: &'static str,
+        max: usize,
+    ) -> Result<Option<Vec<(String, Value)>>, Problem> {
+        let pointer = self.pointer(name);
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) if items.len() > max => {
+                Err(too_many(&pointer, items.len(), max))
+            }
+            Some(Value::Array(items)) => {
+                let place = |(at, item)| (format!("{pointer}/{at}"), item);
+                Ok(Some(items.into_iter().enumerate().map(place).collect()))
+            }
+            Some(other) => Err(expected(&pointer, "a list", &other)),
+        }
+    }
+
+    /// Takes a word out that must be one of `words`.
+    ///
+    /// # Errors
+    /// When it is another; the error names the nearest.
+    pub fn word<T>(
+        &mut self,
+        name: &'static str,
+        words: &[&str],
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(word) = self.string(name)? else {
+            return Ok(None);
+        };
+        let pointer = self.pointer(name);
+        read(&word)
+            .map(Some)
+            .ok_or_else(|| unknown_word(&pointer, &word, words))
+    }
+
+    /// Takes a duration out.
+    ///
+    /// # Errors
+    /// When it is neither seconds nor a text such as `10s`.
+    pub fn duration(&mut self, name: &'static str) -> Result<Option<Duration>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        duration_of(&self.pointer(name), &value).map(Some)
+    }
+
+    /// Every member that is left, for objects whose names the caller chooses.
+    #[must_use]
+    pub fn rest(self) -> Map<String, Value> {
+        self.members
+    }
+
+    /// The end: nothing may be left.
+    ///
+    /// # Errors
+    /// `unknown_field`, with the nearest known names.
+    pub fn finish(self) -> Result<(), Problem> {
+        let Some(name) = self.members.keys().next() else {
+            return Ok(());
+        };
+        let near = nearest(name, self.known.iter().copied());
+        let hint = match near.first() {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => format!("Known here: {}.", self.known.join(", ")),
+        };
+        let detail = format!("There is no member `{}` here. {hint}", shown(name));
+        let nearest = near.into_iter().map(Into::into).collect();
+        let problem = Problem::new(code::UNKNOWN_FIELD, detail).at(self.pointer(name));
+        Err(Problem { nearest, ..problem })
+    }
+}
+
+/// `invalid_field` at `pointer`, with what is wrong about it.
+#[must_use]
+pub fn invalid(pointer: &str, what: &str) -> Problem {
+    Problem::new(
+        code::INVALID_FIELD,
+        format!("`{pointer}` is wrong: {what}."),
+    )
+    .at(pointer)
+}
+
+/// `invalid_field`: something else was expected.
+#[must_use]
+pub fn expected(pointer: &str, what: &str, found: &Value) -> Problem {
+    invalid(
+        pointer,
+        &format!("{what} is expected, but it is {}", kind_of(found)),
+    )
+}
+
+/// `invalid_field`: a list or object has too many items.
+#[must_use]
+pub fn too_many(pointer: &str, found: usize, max: usize) -> Problem {
+    let problem = invalid(
+        pointer,
+        &format!("it has {found} items, at most {max} are allowed"),
+    );
+    let limit = super::problem::ProblemLimit {
+        what: pointer.into(),
+        max,
+    };
+    Problem {
+        limit: Some(limit),
+        ..problem
+    }
+}
+
+/// `invalid_field`: a word that is not one of `words`.
+#[must_use]
+pub fn unknown_word(pointer: &str, word: &str, words: &[&str]) -> Problem {
+    let near = nearest(word, words.iter().copied());
+    let what = format!("`{}` is not one of {}", shown(word), words.join(", "));
+    Problem {
+        nearest: near.into_iter().map(Into::into).collect(),
+        ..invalid(pointer, &what)
+    }
+}
+
+/// The string `value`.
+///
+/// # Errors
+/// When it is something else.
+pub fn string_of(pointer: &str, value: Value) -> Result<String, Problem> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(expected(pointer, "a string", &other)),
+    }
+}
+
+/// The whole number `value`.
+///
+/// # Errors
+/// When it is something else, or outside `min` to `max`.
+pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
+    let what = format!("a whole number from {min} to {max}");
+    let number = value
+        .as_u64()
+        .ok_or_else(|| expected(pointer, &what, value))?;
+    let wrong = || invalid(pointer, &format!("{what} is expected, but it is {number}"));
+    (min..=max)
+        .contains(&number)
+        .then_some(number)
+        .ok_or_else(wrong)
+}
+
+/// The duration `value`: seconds as a number, or a whole number with `ms`, `s`, `m` or `h`.
+///
+/// # Errors
+/// When it is neither.
+pub fn duration_of(pointer: &str, value: &Value) -> Result<Duration, Problem> {
+    const WHAT: &str = "a duration (seconds as a number, or a text such as 500ms, 10s, 5m, 24h)";
+    let duration = match value {
+        Value::Number(number) => number
+            .as_f64()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        Value::String(text) => parse_duration(text),
+        _ => None,
+    };
+    duration.ok_or_else(|| expected(pointer, WHAT, value))
+}
+
+/// Reads a duration: seconds, fractions allowed (`1.5`), or `^[0-9]+(ms|s|m|h)$`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scaled = |millis: u64| {
+        Some(Duration::from_millis(
+            number.parse::<u64>().ok()?.checked_mul(millis)?,
+        ))
+    };
+    match unit {
+        "ms" => scaled(1),
+        "s" => scaled(1_000),
+        "m" => scaled(60_000),
+        "h" => scaled(3_600_000),
+        _ => {
+            let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+            let seconds = text.parse::<f64>().ok().filter(|_| plain)?;
+            Duration::try_from_secs_f64(seconds).ok()
+        }
+    }
+}
+
+/// What kind of JSON value it is, for messages.
+fn kind_of(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("the string {:?}", shown(text)),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "an object".into(),
+    }
+}
+
+/// A text of the caller's, short enough to be shown back.
+fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 64;
+    if text.chars().count() <= SHOWN_MAX {
+        return text.into();
+    }
+    text.chars().take(SHOWN_MAX).chain("...".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_member_is_refused_with_the_nearest_known_one() {
+        let mut fields = read_object(br#"{"wieght": 5}"#).unwrap();
+        assert_eq!(fields.integer("weight", 0, 10).unwrap(), None);
+        let problem = fields.finish().unwrap_err();
+        assert_eq!(
+            (problem.code.as_str(), problem.field.as_deref()),
+            ("unknown_field", Some("/wieght"))
+        );
+        assert_eq!(problem.nearest, ["weight"]);
+    }
+
+    #[test]
+    fn durations_come_in_two_forms() {
+        let cases = [
+            ("10", Some(10_000)),
+            ("1.5", Some(1_500)),
+            ("250ms", Some(250)),
+            ("2m", Some(120_000)),
+            ("24h", Some(86_400_000)),
+            ("", None),
+            ("s", None),
+            ("-1", None),
+            ("1e3", None),
+            ("1.5s", None),
+            ("99999999999999999999h", None),
+            ("inf", None),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(
+                parse_duration(text),
+                millis.map(Duration::from_millis),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_looked_at_before_parsing() {
+        assert_eq!(depth_of(br#"{"a": [{"b": "[[[["}]}"#), 3);
+        assert_eq!(depth_of(br#"{"a\"[[": "\\"}"#), 1);
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            read_object(deep.as_bytes()).unwrap_err().code,
+            "invalid_body"
+        );
+    }
+}

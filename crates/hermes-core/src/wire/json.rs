@@ -1,0 +1,272 @@
+//! From the domain to JSON: an endpoint is encoded once for each change of it, and then only copied.
+//!
+//! `last_heartbeat` moves without a change. It is 24 bytes long whatever it says, so it is written
+//! over the one that was encoded, and an encoded endpoint stays good until its next change.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::answer::{
+    CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer, Seconds,
+    ServiceEndpoint,
+};
+use super::request::check_json;
+use crate::change::Committed;
+use crate::check::CheckKind;
+use crate::endpoint::{Endpoint, EndpointState, Overrides};
+use crate::explain::why_not_ready;
+use crate::health::Health;
+use crate::time::{Now, TIMESTAMP_LENGTH, Timestamp};
+
+/// An endpoint as JSON, with the place where its `last_heartbeat` stands.
+#[derive(Debug, Clone)]
+pub struct EncodedEndpoint {
+    json: Arc<[u8]>,
+    heartbeat_at: usize,
+}
+
+impl EncodedEndpoint {
+    fn new(endpoint: &Endpoint) -> Self {
+        const BEFORE: &[u8] = b"\"last_heartbeat\":\"";
+        let json = to_json(&answer_of(endpoint));
+        // Everything before it is a string, whose quotes would be escaped, or a `ports` member,
+        // whose values are objects: the first match is the member itself.
+        let found = json
+            .windows(BEFORE.len())
+            .position(|window| window == BEFORE);
+        let heartbeat_at = found.map_or(0, |at| at + BEFORE.len());
+        Self {
+            json: json.into(),
+            heartbeat_at,
+        }
+    }
+
+    /// Appends the endpoint to `out`, last heard from at `heard`.
+    pub fn write(&self, out: &mut Vec<u8>, heard: Timestamp) {
+        let start = out.len() + self.heartbeat_at;
+        out.extend_from_slice(&self.json);
+        out[start..start + TIMESTAMP_LENGTH].copy_from_slice(&heard.to_text());
+    }
+
+    /// Bytes of it.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an encoded endpoint is never empty"
+    )]
+    pub fn len(&self) -> usize {
+        self.json.len()
+    }
+}
+
+impl Endpoint {
+    /// Its JSON form, made on first use.
+    pub fn encoded(&self) -> &EncodedEndpoint {
+        self.encoded.get_or_init(|| EncodedEndpoint::new(self))
+    }
+
+    /// Appends its JSON form as it is now.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.encoded().write(out, self.pulse.last_heartbeat());
+    }
+
+    /// The flags of the API.
+    #[must_use]
+    pub fn flags(&self) -> Vec<&'static str> {
+        let state = &self.state;
+        let starting = (!state.started).then_some("starting");
+        let draining = state.drain.is_some().then_some("draining");
+        starting.into_iter().chain(draining).collect()
+    }
+
+    /// Why its health is what it is, for people.
+    #[must_use]
+    pub fn health_reason(&self) -> String {
+        match self.state.deciding() {
+            None => "not checked".into(),
+            Some((check, finding)) if finding.health.may_serve() => {
+                format!("{}: {}", check.name, finding.evidence)
+            }
+            Some((check, finding)) => match why_not_ready(self) {
+                Some(reason) if self.state.drain.is_none() => reason.to_string(),
+                _ => format!("{}: {}", check.name, finding.evidence),
+            },
+        }
+    }
+}
+
+/// The change as the one line of JSON that watchers get.
+#[must_use]
+pub fn change_json(committed: &Committed) -> Vec<u8> {
+    let change = &committed.change;
+    let mut json = to_json(&ChangeAnswer {
+        revision: committed.revision.0,
+        time: change.time.to_string(),
+        kind: change.kind.word().into(),
+        service_name: change.service.name.to_string(),
+        namespace: change.service.namespace.to_string(),
+        id: change.id.as_ref().map(ToString::to_string),
+        incarnation: committed.incarnation().map(|incarnation| incarnation.0),
+        endpoint: None,
+        service_revision: committed.revision.0,
+        actor: change.actor.to_string(),
+        cause: CauseAnswer {
+            code: change.cause.code.to_string(),
+            detail: change.cause.detail.clone(),
+        },
+    });
+    if let Some(endpoint) = &committed.endpoint {
+        // The endpoint's own bytes take the place of the null. Nothing that a caller chose stands
+        // before it unescaped, so the first match is the member itself.
+        const NULL: &[u8] = b"\"endpoint\":null";
+        if let Some(at) = json.windows(NULL.len()).position(|window| window == NULL) {
+            let mut bytes = Vec::with_capacity(endpoint.encoded().len());
+            endpoint.write_json(&mut bytes);
+            json.splice(at + NULL.len() - 4..at + NULL.len(), bytes);
+        }
+    }
+    json
+}
+
+/// The endpoint with all that `GET …/endpoints/{id}` adds, at `now`.
+#[must_use]
+pub fn endpoint_detail(endpoint: &Endpoint, now: Now) -> EndpointDetail {
+    let remaining = endpoint
+        .pulse
+        .lease
+        .deadline()
+        .map(|at| at.since(now.moment).into());
+    EndpointDetail {
+        endpoint: answer_of(endpoint),
+        checks: checks_of(&endpoint.state, remaining),
+        overrides: overrides_json(&endpoint.state),
+        lease: remaining.map(|remaining| LeaseAnswer { remaining }),
+        owner: None,
+    }
+}
+
+/// JSON bytes of a type of this module's.
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("string keys and finite numbers always serialize")
+}
+
+fn answer_of(endpoint: &Endpoint) -> ServiceEndpoint {
+    let (state, registration) = (&endpoint.state, endpoint.registration());
+    let port_of = |(name, port): (&crate::name::Name, &crate::endpoint::Port)| {
+        let url = endpoint.url_of_port(name.as_str()).unwrap_or_default();
+        let scheme = port.scheme.as_str().into();
+        (
+            name.to_string(),
+            PortAnswer {
+                port: port.port,
+                scheme,
+                url,
+            },
+        )
+    };
+    ServiceEndpoint {
+        name: endpoint.service.name.to_string(),
+        namespace: endpoint.service.namespace.to_string(),
+        id: endpoint.id.to_string(),
+        incarnation: endpoint.incarnation.0,
+        host: registration.address.host.as_str().into(),
+        port: registration.address.port,
+        url: registration.address.url.to_string(),
+        ports: registration.ports.iter().map(port_of).collect(),
+        environment: registration.platform.word().into(),
+        health_status: state.health().word().into(),
+        health_reason: bounded(endpoint.health_reason()),
+        ready: endpoint.is_ready(),
+        flags: endpoint.flags().into_iter().map(Into::into).collect(),
+        last_heartbeat: endpoint.pulse.last_heartbeat().to_string(),
+        registered_at: state.registered_at.to_string(),
+        since: state.since.to_string(),
+        ttl: registration.ttl.map(Into::into),
+        metadata: endpoint.metadata(),
+        tags: endpoint.tags().to_vec(),
+        zone: endpoint.zone().map(Into::into),
+        weight: endpoint.weight(),
+        revision: endpoint.revision.0,
+    }
+}
+
+/// At most the 256 bytes that a reason may have, cut between characters.
+fn bounded(mut text: String) -> String {
+    let end = (0..=crate::check::EVIDENCE_LENGTH_MAX)
+        .rev()
+        .find(|at| text.is_char_boundary(*at));
+    if text.len() > crate::check::EVIDENCE_LENGTH_MAX {
+        text.truncate(end.unwrap_or(0));
+    }
+    text
+}
+
+fn checks_of(state: &EndpointState, remaining: Option<Seconds>) -> Vec<CheckStatus> {
+    let status = |(check, finding): (&crate::check::Check, &crate::endpoint::CheckFinding)| {
+        let silent = matches!(check.kind, CheckKind::Heartbeat);
+        let next_action = match (finding.health, remaining) {
+            (Health::Unhealthy, Some(Seconds(left))) if silent => {
+                Some(format!("removed in {left:.0} s unless it is heard from"))
+            }
+            (Health::Unknown | Health::Unhealthy, _) if !silent => Some(format!(
+                "probed every {} s until it succeeds",
+                check.interval.as_secs_f64()
+            )),
+            _ => None,
+        };
+        CheckStatus {
+            check: check_json(check),
+            health_status: finding.health.word().into(),
+            since: finding.since.to_string(),
+            last_probe: None,
+            evidence: finding.evidence.to_string(),
+            next_action,
+        }
+    };
+    state.checks().map(status).collect()
+}
+
+fn overrides_json(state: &EndpointState) -> Map<String, Value> {
+    let Overrides {
+        metadata,
+        tags,
+        weight,
+        zone,
+    } = &*state.overrides;
+    let members = [
+        ("metadata", (!metadata.is_empty()).then(|| json!(metadata))),
+        ("tags", tags.as_ref().map(|tags| json!(tags))),
+        ("weight", weight.map(|weight| json!(weight))),
+        ("zone", zone.as_ref().map(|zone| json!(zone))),
+        ("drain", state.drain.as_ref().map(|drain| {
+            json!({"reason": drain.reason, "sticky": drain.sticky, "since": drain.since.to_string()})
+        })),
+    ];
+    members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// How deeply a JSON text is nested, at most; strings are skipped. Looked at before parsing, so that
+/// depth costs nothing.
+#[must_use]
+pub fn depth_of(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}

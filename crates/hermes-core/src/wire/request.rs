@@ -1,0 +1,662 @@
+//! Requests: what a client sends, read strictly into domain types.
+//!
+//! Each function reads one body and either gives back something right or a problem document that
+//! says which member is wrong and what was expected.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::fields::{
+    Fields, duration_of, expected, integer_of, invalid, read_object, string_of, too_many,
+};
+use super::problem::{Problem, code};
+use crate::address::{Address, Host, Scheme};
+use crate::change::Revision;
+use crate::check::{
+    CHECK_NAME_LENGTH_MAX, Check, CheckKind, EVIDENCE_LENGTH_MAX, HttpCheck, HttpMethod,
+    StatusMatch,
+};
+use crate::command::{DrainWish, OverridePatch};
+use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WEIGHT_DEFAULT};
+use crate::health::Health;
+use crate::limits::{
+    CHECK_PATH_MAX, CHECKS_MAX, EXPECT_BODY_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX,
+    PORTS_MAX, TAG_LENGTH_MAX, TAGS_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN,
+};
+use crate::name::Name;
+use crate::select::{Criteria, Policy};
+
+/// A heartbeat's body.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Heartbeat {
+    /// Only if it is this incarnation.
+    pub incarnation: Option<Revision>,
+    /// What the instance says about itself; counts where a check of type heartbeat asks for it.
+    pub health: Option<Health>,
+    /// Why, for people.
+    pub note: Option<String>,
+    /// How busy it is, in any unit that is the same for all endpoints of the service.
+    pub load: Option<f64>,
+}
+
+/// One heartbeat of many: service, endpoint and maybe incarnation, not yet judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatOf {
+    /// The service, as written.
+    pub service: String,
+    /// The endpoint, as written.
+    pub id: String,
+    /// Only if it is this incarnation.
+    pub incarnation: Option<Revision>,
+}
+
+/// Reads a registration (body of PUT and POST).
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_registration(body: &[u8]) -> Result<Registration, Problem> {
+    let mut fields = read_object(body)?;
+    let address = read_address(&mut fields)?;
+    let registration = Registration {
+        ports: read_ports(&mut fields, &address)?,
+        metadata: read_metadata(&mut fields)?.unwrap_or_default(),
+        tags: read_tags(&mut fields)?.unwrap_or_default(),
+        zone: read_zone(&mut fields)?,
+        weight: read_weight(&mut fields)?.unwrap_or(WEIGHT_DEFAULT),
+        platform: read_platform(&mut fields)?.unwrap_or_default(),
+        ttl: read_ttl(&mut fields)?,
+        checks: match fields.list("checks", CHECKS_MAX)? {
+            None => vec![Check::default_for(&address.scheme)],
+            Some(items) => read_checks(items)?,
+        },
+        initial_health: fields
+            .word(
+                "initial_health",
+                &["unknown", "healthy"],
+                |word| match word {
+                    "unknown" => Some(InitialHealth::Unknown),
+                    "healthy" => Some(InitialHealth::Healthy),
+                    _ => None,
+                },
+            )?
+            .unwrap_or_default(),
+        address,
+    };
+    fields.finish()?;
+    check_ports_exist(&registration)?;
+    Ok(registration)
+}
+
+/// The registration of a URL with every default, static (R153).
+///
+/// # Errors
+/// When it is not a URL that can be registered.
+pub fn registration_of_url(url: &str) -> Result<Registration, Problem> {
+    let mut registration = read_registration(json!({"url": url}).to_string().as_bytes())
+        .map_err(|problem| problem.at("endpoint"))?;
+    registration.ttl = None;
+    Ok(registration)
+}
+
+/// Reads a merge patch (body of PATCH).
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_patch(body: &[u8]) -> Result<OverridePatch, Problem> {
+    let mut fields = read_object(body)?;
+    let patch = OverridePatch {
+        metadata: nullable(&mut fields, "metadata", read_metadata)?,
+        tags: nullable(&mut fields, "tags", read_tags)?,
+        weight: nullable(&mut fields, "weight", read_weight)?,
+        zone: nullable(&mut fields, "zone", read_zone)?,
+    };
+    fields.finish()?;
+    Ok(patch)
+}
+
+/// Reads the optional body of a heartbeat.
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_heartbeat(body: &[u8]) -> Result<Heartbeat, Problem> {
+    if body.is_empty() {
+        return Ok(Heartbeat::default());
+    }
+    let mut fields = read_object(body)?;
+    let words = Health::ALL.map(Health::word);
+    let heartbeat = Heartbeat {
+        incarnation: fields.integer("incarnation", 1, u64::MAX)?.map(Revision),
+        health: fields.word("health_status", &words, Health::from_word)?,
+        note: bounded_text(&mut fields, "note", EVIDENCE_LENGTH_MAX)?,
+        load: match fields.take("load") {
+            None => None,
+            Some(value) => {
+                let load = value
+                    .as_f64()
+                    .filter(|load| load.is_finite() && *load >= 0.0);
+                Some(load.ok_or_else(|| expected("/load", "a number of at least 0", &value))?)
+            }
+        },
+    };
+    fields.finish()?;
+    Ok(heartbeat)
+}
+
+/// Most heartbeats in one body.
+pub const HEARTBEATS_MAX: usize = 10_000;
+
+/// Reads many heartbeats at once.
+///
+/// # Errors
+/// When the body as a whole is wrong. Single heartbeats are judged one by one later.
+pub fn read_heartbeats(body: &[u8]) -> Result<Vec<HeartbeatOf>, Problem> {
+    let mut fields = read_object(body)?;
+    let services = fields.object("heartbeats")?;
+    fields.finish()?;
+    let services = services.ok_or_else(|| {
+        invalid(
+            "/heartbeats",
+            "it is missing; send {\"heartbeats\": {service: [id, ...]}}",
+        )
+    })?;
+    let mut all = Vec::new();
+    for (service, ids) in services {
+        let pointer = format!("/heartbeats/{service}");
+        let Value::Array(ids) = ids else {
+            return Err(expected(&pointer, "a list of ids", &ids));
+        };
+        for id in ids {
+            let (id, incarnation) = read_heartbeat_id(&pointer, id)?;
+            all.push(HeartbeatOf {
+                service: service.clone(),
+                id,
+                incarnation,
+            });
+        }
+    }
+    if all.len() > HEARTBEATS_MAX {
+        return Err(too_many("/heartbeats", all.len(), HEARTBEATS_MAX));
+    }
+    Ok(all)
+}
+
+/// `id`, or `[id, incarnation]`.
+fn read_heartbeat_id(pointer: &str, value: Value) -> Result<(String, Option<Revision>), Problem> {
+    match value {
+        Value::String(id) => Ok((id, None)),
+        Value::Array(pair) => match <[Value; 2]>::try_from(pair) {
+            Ok([Value::String(id), incarnation]) => {
+                let incarnation = integer_of(pointer, &incarnation, 1, u64::MAX)?;
+                Ok((id, Some(Revision(incarnation))))
+            }
+            _ => Err(invalid(pointer, "an id or [id, incarnation] is expected")),
+        },
+        other => Err(expected(pointer, "an id or [id, incarnation]", &other)),
+    }
+}
+
+/// Reads the optional body of a drain.
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_drain(body: &[u8]) -> Result<DrainWish, Problem> {
+    if body.is_empty() {
+        return Ok(DrainWish::default());
+    }
+    let mut fields = read_object(body)?;
+    let reason = bounded_text(&mut fields, "reason", EVIDENCE_LENGTH_MAX)?.unwrap_or_default();
+    let sticky = fields.boolean("sticky")?.unwrap_or_default();
+    fields.finish()?;
+    Ok(DrainWish { reason, sticky })
+}
+
+/// Most endpoints that one selection may ask for.
+pub const SELECTION_MAX: u64 = 100;
+
+/// Reads selection criteria (body of `/select`, may be empty).
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
+    let mut fields = read_object(if body.is_empty() { b"{}" } else { body })?;
+    let policies = Policy::ALL.map(Policy::word);
+    let limit = fields.integer("limit", 1, SELECTION_MAX)?.unwrap_or(1);
+    let criteria = Criteria {
+        policy: fields
+            .word("policy", &policies, Policy::from_word)?
+            .unwrap_or_default(),
+        key: fields.string("key")?,
+        metadata: fields.object("metadata")?.unwrap_or_default(),
+        tags: read_tags(&mut fields)?.unwrap_or_default(),
+        zone: read_zone(&mut fields)?,
+        zone_strict: fields.boolean("zone_strict")?.unwrap_or_default(),
+        platform: read_platform(&mut fields)?,
+        exclude: match fields.list("exclude", SELECTION_LIST_MAX)? {
+            None => Vec::new(),
+            Some(items) => strings(items)?,
+        },
+        port: read_port_name(&mut fields)?,
+        fallback_any: fields
+            .word("fallback", &["none", "any"], |word| match word {
+                "none" => Some(false),
+                "any" => Some(true),
+                _ => None,
+            })?
+            .unwrap_or_default(),
+        limit: usize::try_from(limit).unwrap_or(1),
+    };
+    // Reserved: read and allowed, without effect yet.
+    fields.boolean("explain")?;
+    fields.finish()?;
+    if criteria.policy == Policy::Rendezvous && criteria.key.is_none() {
+        return Err(invalid("/key", "the policy `rendezvous` needs a key"));
+    }
+    if criteria.zone_strict && criteria.zone.is_none() {
+        return Err(invalid("/zone", "`zone_strict` needs a zone"));
+    }
+    Ok(criteria)
+}
+
+/// Most ids or URLs that a selection may exclude.
+const SELECTION_LIST_MAX: usize = 100;
+
+/// `url`, or `host` with `port` and maybe `scheme`; both only if they agree.
+fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
+    let url = fields.string("url")?;
+    let host = fields.string("host")?;
+    let port = fields
+        .integer("port", 1, u64::from(u16::MAX))?
+        .and_then(|port| u16::try_from(port).ok());
+    let scheme = fields.string("scheme")?;
+    let wrong = |name: &str| {
+        let pointer = fields.pointer(name);
+        move |error: crate::address::AddressError| invalid(&pointer, &error.to_string())
+    };
+    let host = host
+        .map(|host| Host::parse(&host))
+        .transpose()
+        .map_err(wrong("host"))?;
+    let scheme = scheme
+        .map(|scheme| Scheme::parse(&scheme))
+        .transpose()
+        .map_err(wrong("scheme"))?;
+    let Some(url) = url else {
+        let host =
+            host.ok_or_else(|| invalid("/url", "either `url` or `host` and `port` is needed"))?;
+        let port = port.ok_or_else(|| invalid("/port", "`host` needs a `port`"))?;
+        return Ok(Address::of_parts(
+            scheme.unwrap_or_else(Scheme::http),
+            host,
+            port,
+        ));
+    };
+    let address = Address::parse_url(&url).map_err(wrong("url"))?;
+    let agrees = host.is_none_or(|host| host == address.host)
+        && port.is_none_or(|port| port == address.port)
+        && scheme.is_none_or(|scheme| scheme == address.scheme);
+    agrees.then_some(address).ok_or_else(|| {
+        invalid(
+            "/url",
+            "it does not agree with `host`, `port` or `scheme`; send one of both forms",
+        )
+    })
+}
+
+fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, Port>, Problem> {
+    let main = Name::parse(MAIN_PORT).expect("the word `main` is a name");
+    let main_port = Port {
+        port: address.port,
+        scheme: address.scheme.clone(),
+    };
+    let mut ports = BTreeMap::from([(main.clone(), main_port.clone())]);
+    let written = fields.object("ports")?.unwrap_or_default();
+    if written.len() > PORTS_MAX {
+        return Err(too_many("/ports", written.len(), PORTS_MAX));
+    }
+    for (name, value) in written {
+        let pointer = format!("/ports/{name}");
+        let port = read_port(&pointer, value, &address.scheme)?;
+        let name = Name::parse(&name).map_err(|error| invalid(&pointer, &error.to_string()))?;
+        if name == main && port != main_port {
+            return Err(invalid(
+                &pointer,
+                "it does not agree with the port of the endpoint",
+            ));
+        }
+        ports.insert(name, port);
+    }
+    Ok(ports)
+}
+
+/// A number, or `{"port", "scheme"}`.
+fn read_port(pointer: &str, value: Value, default: &Scheme) -> Result<Port, Problem> {
+    let max = u64::from(u16::MAX);
+    let (port, scheme) = match value {
+        Value::Object(_) => {
+            let mut fields = Fields::of(value, pointer.into())?;
+            let port = fields.integer("port", 1, max)?;
+            let scheme = fields.string("scheme")?;
+            fields.finish()?;
+            (
+                port.ok_or_else(|| invalid(pointer, "it has no `port`"))?,
+                scheme,
+            )
+        }
+        other => (integer_of(pointer, &other, 1, max)?, None),
+    };
+    let scheme = match scheme {
+        None => default.clone(),
+        Some(scheme) => {
+            Scheme::parse(&scheme).map_err(|error| invalid(pointer, &error.to_string()))?
+        }
+    };
+    Ok(Port {
+        port: u16::try_from(port).unwrap_or(u16::MAX),
+        scheme,
+    })
+}
+
+fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Problem> {
+    let Some(metadata) = fields.object("metadata")? else {
+        return Ok(None);
+    };
+    if metadata.len() > METADATA_MEMBERS_MAX {
+        return Err(too_many("/metadata", metadata.len(), METADATA_MEMBERS_MAX));
+    }
+    let bytes = serde_json::to_vec(&metadata).map_or(usize::MAX, |json| json.len());
+    if bytes > METADATA_BYTES_MAX {
+        let what = format!("it has {bytes} bytes, at most {METADATA_BYTES_MAX} are allowed");
+        return Err(invalid("/metadata", &what));
+    }
+    Ok(Some(metadata))
+}
+
+fn read_tags(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
+    let Some(items) = fields.list("tags", TAGS_MAX)? else {
+        return Ok(None);
+    };
+    let tags = strings(items)?;
+    match tags
+        .iter()
+        .position(|tag| tag.is_empty() || tag.len() > TAG_LENGTH_MAX)
+    {
+        Some(at) => Err(invalid(&format!("/tags/{at}"), "a tag has 1 to 128 bytes")),
+        None => Ok(Some(tags)),
+    }
+}
+
+fn read_zone(fields: &mut Fields) -> Result<Option<String>, Problem> {
+    let zone = bounded_text(fields, "zone", TAG_LENGTH_MAX)?;
+    if zone.as_deref() == Some("") {
+        return Err(invalid("/zone", "it is empty; leave it out instead"));
+    }
+    Ok(zone)
+}
+
+fn read_weight(fields: &mut Fields) -> Result<Option<u16>, Problem> {
+    let weight = fields.integer("weight", 0, u64::from(u16::MAX))?;
+    Ok(weight.and_then(|weight| u16::try_from(weight).ok()))
+}
+
+fn read_platform(fields: &mut Fields) -> Result<Option<Platform>, Problem> {
+    fields.word(
+        "environment",
+        &Platform::ALL.map(Platform::word),
+        Platform::from_word,
+    )
+}
+
+/// Absent is 30 s, null is static.
+fn read_ttl(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
+    match fields.take_or_null("ttl") {
+        None => Ok(Some(TTL_DEFAULT)),
+        Some(Value::Null) => Ok(None),
+        Some(value) => {
+            let ttl = duration_of("/ttl", &value)?;
+            let wrong = "a lease is from 1 s to 24 h, or null for a static endpoint";
+            let fits = (TTL_MIN..=TTL_MAX).contains(&ttl);
+            fits.then_some(Some(ttl))
+                .ok_or_else(|| invalid("/ttl", wrong))
+        }
+    }
+}
+
+/// The name of the port that a selection or check uses.
+fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
+    let Some(port) = fields.string("port")? else {
+        return Ok(MAIN_PORT.into());
+    };
+    let wrong =
+        |error: crate::name::NameError| invalid(&fields.pointer("port"), &error.to_string());
+    Name::parse(&port)
+        .map(|name| name.to_string())
+        .map_err(wrong)
+}
+
+fn read_checks(items: Vec<(String, Value)>) -> Result<Vec<Check>, Problem> {
+    let mut checks: Vec<Check> = Vec::with_capacity(items.len());
+    for (pointer, item) in items {
+        let check = read_check(Fields::of(item, pointer.clone())?)?;
+        if checks.iter().any(|other| other.name == check.name) {
+            let what = format!(
+                "there are two checks named `{}`; give them names",
+                check.name
+            );
+            return Err(invalid(&pointer, &what));
+        }
+        checks.push(check);
+    }
+    Ok(checks)
+}
+
+fn read_check(mut fields: Fields) -> Result<Check, Problem> {
+    let words = ["http", "tcp", "grpc", "heartbeat"];
+    let kind = fields.word("type", &words, |word| {
+        words.contains(&word).then(|| word.to_owned())
+    })?;
+    let at_type = fields.pointer("type");
+    let kind = match kind.as_deref() {
+        Some("http") => CheckKind::Http(read_http_check(&mut fields)?),
+        Some("tcp") => CheckKind::Tcp,
+        Some("heartbeat") => CheckKind::Heartbeat,
+        Some(_) => {
+            let what = "gRPC health checks are not offered by this release; use http or tcp";
+            return Err(invalid(&at_type, what));
+        }
+        None => {
+            return Err(invalid(
+                &at_type,
+                "it is missing; one of http, tcp, heartbeat is needed",
+            ));
+        }
+    };
+    let mut check = Check::new(kind);
+    if let Some(name) = bounded_text(&mut fields, "name", CHECK_NAME_LENGTH_MAX)? {
+        check.name = name;
+    }
+    check.port = read_port_name(&mut fields)?;
+    let interval = fields.duration("interval")?.unwrap_or(check.interval);
+    if interval < Duration::from_secs(1) || interval > TTL_MAX {
+        return Err(invalid(
+            &fields.pointer("interval"),
+            "an interval is from 1 s to 24 h",
+        ));
+    }
+    check.interval = interval;
+    check.timeout = fields
+        .duration("timeout")?
+        .unwrap_or(check.timeout.min(interval));
+    if check.timeout.is_zero() || check.timeout > interval {
+        let what = "a timeout is above 0 and at most the interval";
+        return Err(invalid(&fields.pointer("timeout"), what));
+    }
+    check.attempts = small(&mut fields, "attempts", check.attempts)?;
+    check.rise = small(&mut fields, "rise", check.rise)?;
+    check.fall = small(&mut fields, "fall", check.fall)?;
+    check.grace = fields.duration("grace")?.unwrap_or_default().min(TTL_MAX);
+    check.dry_run = fields.boolean("dry_run")?.unwrap_or_default();
+    if fields.take("tls").is_some() {
+        let what = "TLS options of checks are not offered by this release";
+        return Err(invalid(&fields.pointer("tls"), what));
+    }
+    fields.finish()?;
+    Ok(check)
+}
+
+fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
+    let mut http = HttpCheck::default();
+    if let Some(path) = bounded_text(fields, "path", CHECK_PATH_MAX)? {
+        let printable = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if !path.starts_with('/') || !printable {
+            let what = "a path begins with / and holds no spaces, control characters or #";
+            return Err(invalid(&fields.pointer("path"), what));
+        }
+        http.path = path;
+    }
+    let method = fields.word("method", &["GET", "HEAD"], |word| match word {
+        "GET" => Some(HttpMethod::Get),
+        "HEAD" => Some(HttpMethod::Head),
+        _ => None,
+    })?;
+    http.method = method.unwrap_or(http.method);
+    if let Some(items) = fields.list("expect_status", 32)? {
+        http.expect_status = items
+            .into_iter()
+            .map(|(at, item)| read_status(&at, &item))
+            .collect::<Result<_, _>>()?;
+    }
+    http.expect_body = bounded_text(fields, "expect_body", EXPECT_BODY_MAX)?;
+    Ok(http)
+}
+
+/// `200`, or `"2xx"`.
+fn read_status(pointer: &str, value: &Value) -> Result<StatusMatch, Problem> {
+    let exact = value.as_u64().filter(|status| (100..=599).contains(status));
+    let class = value
+        .as_str()
+        .and_then(|text| text.strip_suffix("xx")?.parse().ok());
+    let exact = exact
+        .and_then(|status| u16::try_from(status).ok())
+        .map(StatusMatch::Exact);
+    let class = class
+        .filter(|class| (1..=5).contains(class))
+        .map(StatusMatch::Class);
+    exact
+        .or(class)
+        .ok_or_else(|| expected(pointer, "a status such as 200 or \"2xx\"", value))
+}
+
+/// Every check must name a port that the endpoint has.
+fn check_ports_exist(registration: &Registration) -> Result<(), Problem> {
+    let missing = |check: &Check| !registration.ports.contains_key(check.port.as_str());
+    match registration.checks.iter().position(missing) {
+        None => Ok(()),
+        Some(at) => {
+            let port = &registration.checks[at].port;
+            let names: Vec<&str> = registration.ports.keys().map(Name::as_str).collect();
+            let what = format!(
+                "there is no port `{port}`; the ports are {}",
+                names.join(", ")
+            );
+            Err(invalid(&format!("/checks/{at}/port"), &what))
+        }
+    }
+}
+
+/// A member of a merge patch: absent, null, or a value.
+fn nullable<T>(
+    fields: &mut Fields,
+    name: &'static str,
+    read: impl Fn(&mut Fields) -> Result<Option<T>, Problem>,
+) -> Result<Option<Option<T>>, Problem> {
+    match fields.take_or_null(name) {
+        None => Ok(None),
+        Some(Value::Null) => Ok(Some(None)),
+        Some(value) => {
+            let mut single = Fields::of(json!({name: value}), String::new())?;
+            Ok(Some(read(&mut single)?))
+        }
+    }
+}
+
+fn small(fields: &mut Fields, name: &'static str, default: u32) -> Result<u32, Problem> {
+    let number = fields.integer(name, 1, 100)?;
+    Ok(number
+        .and_then(|number| u32::try_from(number).ok())
+        .unwrap_or(default))
+}
+
+fn bounded_text(
+    fields: &mut Fields,
+    name: &'static str,
+    max: usize,
+) -> Result<Option<String>, Problem> {
+    let text = fields.string(name)?;
+    if let Some(text) = &text
+        && text.len() > max
+    {
+        let what = format!("it has {} bytes, at most {max} are allowed", text.len());
+        return Err(invalid(&fields.pointer(name), &what));
+    }
+    Ok(text)
+}
+
+fn strings(items: Vec<(String, Value)>) -> Result<Vec<String>, Problem> {
+    items
+        .into_iter()
+        .map(|(pointer, item)| string_of(&pointer, item))
+        .collect()
+}
+
+/// A check as a registration would write it, so that what was read may be sent back.
+#[must_use]
+pub fn check_json(check: &Check) -> Map<String, Value> {
+    let seconds = |duration: Duration| json!(super::answer::Seconds::from(duration));
+    let mut members = Map::new();
+    let mut put = |name: &str, value: Value| drop(members.insert(name.into(), value));
+    put("type", json!(check.kind.word()));
+    put("name", json!(check.name));
+    put("port", json!(check.port));
+    if let CheckKind::Http(http) = &check.kind {
+        let statuses: Vec<Value> = http.expect_status.iter().map(|s| status_json(*s)).collect();
+        put("path", json!(http.path));
+        put(
+            "method",
+            json!(if http.method == HttpMethod::Get {
+                "GET"
+            } else {
+                "HEAD"
+            }),
+        );
+        put("expect_status", json!(statuses));
+        put("expect_body", json!(http.expect_body));
+    }
+    put("interval", seconds(check.interval));
+    put("timeout", seconds(check.timeout));
+    put("attempts", json!(check.attempts));
+    put("rise", json!(check.rise));
+    put("fall", json!(check.fall));
+    put("grace", seconds(check.grace));
+    put("dry_run", json!(check.dry_run));
+    members
+}
+
+fn status_json(status: StatusMatch) -> Value {
+    match status {
+        StatusMatch::Exact(status) => json!(status),
+        StatusMatch::Class(class) => json!(format!("{class}xx")),
+    }
+}
+
+/// A problem about a name, with what is wrong about it.
+#[must_use]
+pub fn invalid_name(what: &str, text: &str, error: &crate::name::NameError) -> Problem {
+    let shown: String = text.chars().take(64).collect();
+    let detail = format!(
+        "{what} {shown:?} cannot be used: {error}. Names are lower-case DNS labels such as \
+         `memory-store`; ids may hold letters, digits and . _ : -"
+    );
+    Problem::new(code::INVALID_NAME, detail).at(what)
+}
