@@ -1,1 +1,10 @@
-//! Placeholder.
+//! What an application embeds of Hermes, and what a Hermes server is made of.
+//!
+//! - [`engine`]: the registry itself, one writer and lock-free reads.
+//! - [`log`]: where changes go before they count.
+//! - [`probe`]: health checks, executed.
+//! - [`clock`]: the only place that asks the machine for the time.
+
+pub mod clock;
+pub mod engine;
+pub mod log;

@@ -1,0 +1,70 @@
+//! The log: the ordered, durable truth that the engine writes and everything else is derived from.
+//!
+//! A log numbers changes. Each change comes with its own precondition, so a conflict fails that
+//! change and no other, and whoever shares a log with strangers runs the same path as one who does
+//! not. What a log is asked for is little: append a batch as one commit, and read it back in order.
+
+mod memory;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hermes_core::change::{Change, ClusterId, Planned, Revision};
+
+pub use memory::MemoryLog;
+
+/// What became of one change of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log, at this revision.
+    At(Revision),
+    /// Its precondition did not hold; it is not in the log.
+    Conflict,
+}
+
+/// A change as the log keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its revision.
+    pub revision: Revision,
+    /// The change.
+    pub change: Arc<Change>,
+}
+
+/// Why a log did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// Nothing of the batch is in the log. It may work again later.
+    #[error("the log cannot be used: {0}")]
+    Unavailable(String),
+    /// The log no longer has every change after the revision that was asked for.
+    #[error("the log begins after the revision that was asked for")]
+    Compacted,
+}
+
+/// An ordered, durable list of changes with one writer.
+pub trait Log: Send + 'static {
+    /// Which log this is.
+    fn cluster(&self) -> ClusterId;
+
+    /// Appends the changes in order, as one commit: when this returns, those that are
+    /// [`Appended::At`] a revision are durable, and revisions only grow.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`]: none of them is in the log, now or after a restart.
+    fn append(
+        &mut self,
+        batch: &[Planned],
+    ) -> impl Future<Output = Result<Vec<Appended>, LogError>> + Send;
+
+    /// The first changes after `revision`, at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// [`LogError::Compacted`] when some of them are no longer kept.
+    fn read(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, LogError>> + Send;
+}
