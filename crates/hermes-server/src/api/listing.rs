@@ -5,9 +5,9 @@
 //! request, which endpoint is selected, is written between two pieces.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
+use hermes_core::budget::{Budget, Share};
 use hermes_core::catalog::ServiceView;
 use hermes_core::endpoint::Endpoint;
 use hermes_core::time::Moment;
@@ -17,19 +17,6 @@ use hermes_core::wire::answer::CACHE_TTL_DEFAULT;
 const KEPT_FROM: usize = 16;
 /// How long a list is kept. It bounds the age of every `last_heartbeat` in it.
 const KEPT_MILLIS: u64 = 1_000;
-
-/// Bytes that kept lists may have together.
-#[derive(Debug)]
-pub(super) struct Budget {
-    left: AtomicUsize,
-}
-
-/// A piece of the budget, given back when it is dropped.
-#[derive(Debug)]
-struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
 
 /// The lists of one view, in the view's slot.
 #[derive(Debug, Default)]
@@ -44,31 +31,6 @@ struct Kept {
     json: Vec<u8>,
     until: Moment,
     _share: Share,
-}
-
-impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self {
-            left: AtomicUsize::new(bytes),
-        }
-    }
-
-    fn take(self: &Arc<Self>, bytes: usize) -> Option<Share> {
-        let take = |left: usize| left.checked_sub(bytes);
-        self.left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
-            .ok()?;
-        Some(Share {
-            budget: Arc::clone(self),
-            bytes,
-        })
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
-    }
 }
 
 /// A `ServiceDiscoveryResponse` about `view` with `selected` chosen for this request, and all its
@@ -97,7 +59,7 @@ pub(super) fn service_json(
     };
     let Some(kept) = kept else {
         let size = endpoints()
-            .map(|endpoint| endpoint.encoded().len() + 1)
+            .map(|endpoint| endpoint.json_size_hint() + 1)
             .sum();
         return with_selection(view, selected, size, |out| {
             write_tail(out, view, endpoints());

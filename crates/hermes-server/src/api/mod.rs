@@ -19,6 +19,7 @@ mod write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hermes_core::budget::Budget;
 use hermes_core::change::Actor;
 use hermes_core::name::Name;
 use hermes_core::wire::problem::{Problem, code};
@@ -30,7 +31,6 @@ use tokio::sync::watch as signal;
 use crate::config::HttpLimits;
 use cursor::Cursors;
 use error::Failure;
-use listing::Budget;
 use query::Query;
 use reply::{Body, Reply};
 use route::Route;

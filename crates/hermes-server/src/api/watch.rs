@@ -14,6 +14,7 @@ use bytes::Bytes;
 use hermes_core::catalog::ServiceView;
 use hermes_core::change::{ClusterId, Committed, Revision};
 use hermes_core::name::Name;
+use hermes_core::wire::answer::Seconds;
 use hermes_core::wire::change_json;
 use hermes_core::wire::fields::{invalid, too_many};
 use hermes_discovery::engine::{Engine, Event, Interest, Resume, Watcher};
@@ -151,7 +152,7 @@ fn hello(engine: &Engine, revision: Revision) -> Bytes {
         "cluster": engine.cluster().to_string(),
         "revision": revision.0,
         "stream": format!("{:032x}", fastrand::u128(..)),
-        "progress_interval": engine.progress_interval().as_secs_f64(),
+        "progress_interval": Seconds::from(engine.progress_interval()),
     });
     let retry = fastrand::u64(RETRY_MILLIS);
     format!("retry: {retry}\nevent: hello\ndata: {data}\n\n").into()
