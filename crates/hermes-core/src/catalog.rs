@@ -236,6 +236,46 @@ impl Catalog {
     }
 }
 
+/// How a catalog comes back from a snapshot: everything is put where it was, with the revision it
+/// had.
+impl Catalog {
+    /// A namespace, with the last change of any service in it.
+    pub fn restore_namespace(&mut self, name: &Name, revision: Revision) {
+        self.namespace_mut(revision, name);
+    }
+
+    /// A service, still without endpoints.
+    pub fn restore_service(
+        &mut self,
+        key: &ServiceKey,
+        revision: Revision,
+        emptied: Option<Emptied>,
+        gone: VecDeque<Gone>,
+    ) {
+        let service = self.service_mut(revision, key);
+        service.emptied = emptied;
+        service.gone = Arc::new(gone);
+    }
+
+    /// An endpoint of a service that was restored, at its own revision. Its lease begins at `now`.
+    pub fn restore_endpoint(
+        &mut self,
+        key: &ServiceKey,
+        (id, revision): (&EndpointId, Revision),
+        state: &Arc<EndpointState>,
+        now: Now,
+    ) {
+        let kept = self.service_at(key).map_or(revision, |view| view.revision);
+        let pulse = Arc::new(Pulse::new(state.registration.ttl, now, state.since));
+        self.service_mut(kept, key).put(revision, id, state, pulse);
+    }
+
+    /// The revision of the whole.
+    pub fn restore_revision(&mut self, revision: Revision) {
+        self.revision = revision;
+    }
+}
+
 impl NamespaceView {
     /// A service; `None` when it is not known.
     #[must_use]

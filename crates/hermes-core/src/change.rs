@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::budget::Budget;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::name::{EndpointId, ServiceKey};
-use crate::time::Timestamp;
+use crate::pulse::Pulse;
+use crate::time::{Now, Timestamp};
 
 /// The number of one committed change: strictly increasing within a cluster, not contiguous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -195,6 +197,29 @@ impl Committed {
             frame: OnceLock::new(),
             weight,
         }
+    }
+
+    /// A change as it stands in a log, from before this process: what it left is shown, but nobody
+    /// hears from it any more.
+    #[must_use]
+    pub fn restored(revision: Revision, change: Arc<Change>) -> Self {
+        let endpoint = change
+            .id
+            .as_ref()
+            .zip(change.state.as_ref())
+            .map(|(id, state)| {
+                Arc::new(Endpoint {
+                    service: change.service.clone(),
+                    id: id.clone(),
+                    incarnation: state.incarnation.unwrap_or(revision),
+                    revision,
+                    state: Arc::clone(state),
+                    pulse: Arc::new(Pulse::new(None, Now::default(), change.time)),
+                    encoded: OnceLock::new(),
+                    budget: Arc::new(Budget::new(0)),
+                })
+            });
+        Self::new(revision, change, endpoint)
     }
 
     /// The incarnation that it touches; `None` when it touches the service itself.

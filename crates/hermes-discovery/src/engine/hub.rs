@@ -16,9 +16,10 @@ use hermes_core::name::{Name, ServiceKey};
 use tokio::sync::Notify;
 
 use super::{Config, Shared};
+use crate::log::{Log, LogError, Record};
 
-/// Changes handed out in one go.
-const CHUNK: usize = 1_024;
+/// Changes handed out, or read from the log, in one go.
+const CHUNK: usize = 4_096;
 
 /// What a watcher wants to hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,17 +148,35 @@ impl Queue {
     }
 }
 
+/// A hub whose feed holds the newest changes of `log` up to `revision`, so that watchers can resume
+/// across a restart.
+pub(super) async fn filled(
+    log: &impl Log,
+    revision: Revision,
+    config: &Config,
+) -> Result<Hub, LogError> {
+    let newest = revision.0.saturating_sub(config.feed_changes_max as u64);
+    let mut after = log.begins_after().max(Revision(newest)).min(revision);
+    let hub = Hub::new(after, revision, config);
+    while after < revision {
+        let records = log.read(after, CHUNK).await?;
+        let Some(last) = records.last() else { break };
+        after = last.revision;
+        let restored = |record: Record| Committed::restored(record.revision, record.change);
+        hub.push(records.into_iter().map(restored).map(Arc::new).collect());
+    }
+    Ok(hub)
+}
+
 impl Hub {
-    pub(super) fn new(revision: Revision, config: &Config) -> Self {
+    /// A hub whose feed begins after one revision, and whose watchers begin at another.
+    fn new(after: Revision, at: Revision, config: &Config) -> Self {
+        let (changes_max, bytes_max) = (config.feed_changes_max, config.feed_bytes_max);
         Self {
-            feed: Mutex::new(Feed::new(
-                revision,
-                config.feed_changes_max,
-                config.feed_bytes_max,
-            )),
+            feed: Mutex::new(Feed::new(after, changes_max, bytes_max)),
             bell: Notify::new(),
             watchers: Mutex::default(),
-            handed_out: AtomicU64::new(revision.0),
+            handed_out: AtomicU64::new(at.0),
             config: Bounds {
                 watchers_max: config.watchers_max,
                 changes_max: config.watcher_changes_max,

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use hermes_core::catalog::Catalog;
-use hermes_core::change::{ChangeKind, ClusterId, Revision};
+use hermes_core::change::{ChangeKind, ClusterId};
 use hermes_core::check::CheckKind;
 use hermes_core::command::{Command, Report, Request};
 use hermes_core::endpoint::Endpoint;
@@ -143,15 +143,16 @@ pub enum Refusal {
 }
 
 impl Engine {
-    /// Starts an engine on `log`: replays what it holds, and runs the writer until
+    /// Starts an engine on `log`: restores what it holds, and runs the writer until
     /// [`Engine::stop`] is called. Every lease begins anew, so nothing expires before its TTL has
     /// passed again.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn start(config: Config, clock: Clock, log: impl Log) -> Result<Self, LogError> {
+    pub async fn start(config: Config, clock: Clock, mut log: impl Log) -> Result<Self, LogError> {
         let mut catalog = Catalog::new(config.limits.clone(), config.seed);
-        replay(&mut catalog, &log, &clock).await?;
+        log.restore(&mut catalog, clock.now()).await?;
+        let hub = hub::filled(&log, catalog.revision(), &config).await?;
         let (requests, requests_lane) = mpsc::channel(config.requests_max.max(1));
         // A probe holds its slot until its result is taken, so this lane is bounded by the number of
         // probes in flight, and a full one only makes probes wait.
@@ -160,7 +161,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             clock,
             cluster: log.cluster(),
-            hub: Hub::new(catalog.revision(), &config),
+            hub,
             catalog: ArcSwap::from_pointee(catalog.clone()),
             log_lost_at: AtomicU64::new(LOG_WORKS),
             stop,
@@ -369,20 +370,4 @@ fn news_of(endpoint: &Endpoint, heartbeat: &Heartbeat) -> Option<Report> {
             .unwrap_or("it says so itself")
             .into(),
     })
-}
-
-/// Applies everything that the log holds.
-async fn replay(catalog: &mut Catalog, log: &impl Log, clock: &Clock) -> Result<(), LogError> {
-    const PAGE: usize = 4_096;
-    let mut after = Revision(0);
-    loop {
-        let records = log.read(after, PAGE).await?;
-        let Some(last) = records.last() else {
-            return Ok(());
-        };
-        after = last.revision;
-        for record in &records {
-            catalog.apply(record.revision, &record.change, clock.now());
-        }
-    }
 }

@@ -254,6 +254,7 @@ impl<L: Log> Writer<L> {
         let catalog = Arc::new(self.catalog.clone());
         self.shared.catalog.store(Arc::clone(&catalog));
         self.shared.hub.push(committed);
+        self.log.published(&catalog);
         for (ask, registered) in answers {
             let catalog = Arc::clone(&catalog);
             ask.answer(Ok(Outcome {

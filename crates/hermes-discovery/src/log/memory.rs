@@ -3,12 +3,12 @@
 //! It keeps every promise of a log but durability. The newest changes are kept for reading; the
 //! revision of every living entity is kept for preconditions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hermes_core::change::{ClusterId, Entity, Expected, Planned, Revision};
+use hermes_core::change::{ClusterId, Planned, Revision};
 
-use super::{Appended, Log, LogError, Record};
+use super::{Appended, Entities, Log, LogError, Record};
 
 /// Changes that are kept for reading, unless said otherwise.
 const RECORDS_MAX: usize = 65_536;
@@ -22,7 +22,7 @@ pub struct MemoryLog {
     records_max: usize,
     /// Every change after this revision is in `records`.
     complete_after: Revision,
-    entities: HashMap<Entity, Revision>,
+    entities: Entities,
 }
 
 impl MemoryLog {
@@ -35,7 +35,7 @@ impl MemoryLog {
             records: VecDeque::new(),
             records_max: RECORDS_MAX,
             complete_after: Revision(0),
-            entities: HashMap::new(),
+            entities: Entities::default(),
         }
     }
 
@@ -47,37 +47,6 @@ impl MemoryLog {
             ..self
         }
     }
-
-    fn append_one(&mut self, planned: &Planned) -> Appended {
-        let entity = planned.change.entity();
-        let found = self.entities.get(&entity).copied();
-        let holds = match planned.expected {
-            Expected::Anything => true,
-            Expected::Absent => found.is_none(),
-            Expected::At(revision) => found == Some(revision),
-        };
-        if !holds {
-            return Appended::Conflict;
-        }
-        self.revision = Revision(self.revision.0 + 1);
-        if planned.change.state.is_some() {
-            self.entities.insert(entity, self.revision);
-        } else {
-            self.entities.remove(&entity);
-        }
-        let change = Arc::clone(&planned.change);
-        self.records.push_back(Record {
-            revision: self.revision,
-            change,
-        });
-        while self.records.len() > self.records_max {
-            let Some(oldest) = self.records.pop_front() else {
-                break;
-            };
-            self.complete_after = oldest.revision;
-        }
-        Appended::At(self.revision)
-    }
 }
 
 impl Log for MemoryLog {
@@ -85,11 +54,26 @@ impl Log for MemoryLog {
         self.cluster
     }
 
+    fn begins_after(&self) -> Revision {
+        self.complete_after
+    }
+
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
-        Ok(batch
-            .iter()
-            .map(|planned| self.append_one(planned))
-            .collect())
+        let numbered = self.entities.number(batch, self.revision);
+        self.revision = numbered.last;
+        for (planned, appended) in batch.iter().zip(&numbered.appended) {
+            if let Appended::At(revision) = *appended {
+                let change = Arc::clone(&planned.change);
+                self.records.push_back(Record { revision, change });
+            }
+        }
+        while self.records.len() > self.records_max {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.complete_after = oldest.revision;
+        }
+        Ok(numbered.appended)
     }
 
     async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {

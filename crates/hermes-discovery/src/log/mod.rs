@@ -4,13 +4,17 @@
 //! change and no other, and whoever shares a log with strangers runs the same path as one who does
 //! not. What a log is asked for is little: append a batch as one commit, and read it back in order.
 
+mod entities;
 mod memory;
 
 use std::future::Future;
 use std::sync::Arc;
 
+use hermes_core::catalog::Catalog;
 use hermes_core::change::{Change, ClusterId, Planned, Revision};
+use hermes_core::time::Now;
 
+pub use entities::{Entities, Numbered};
 pub use memory::MemoryLog;
 
 /// What became of one change of a batch.
@@ -44,9 +48,40 @@ pub enum LogError {
 }
 
 /// An ordered, durable list of changes with one writer.
-pub trait Log: Send + 'static {
+pub trait Log: Send + Sync + 'static {
     /// Which log this is.
     fn cluster(&self) -> ClusterId;
+
+    /// Every change after this revision can be read. Only grows.
+    fn begins_after(&self) -> Revision;
+
+    /// Puts everything that the log holds into an empty catalog, with leases that begin at `now`.
+    /// Called once, before anything is appended.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    fn restore(
+        &mut self,
+        catalog: &mut Catalog,
+        now: Now,
+    ) -> impl Future<Output = Result<(), LogError>> + Send {
+        async move {
+            const PAGE: usize = 4_096;
+            loop {
+                let records = self.read(catalog.revision(), PAGE).await?;
+                if records.is_empty() {
+                    return Ok(());
+                }
+                for record in records {
+                    catalog.apply(record.revision, &record.change, now);
+                }
+            }
+        }
+    }
+
+    /// Shows the log a catalog that has just been published, in case it wants to write the state
+    /// down. Must not take long.
+    fn published(&mut self, _catalog: &Arc<Catalog>) {}
 
     /// Appends the changes in order, as one commit: when this returns, those that are
     /// [`Appended::At`] a revision are durable, and revisions only grow.

@@ -1,0 +1,143 @@
+//! The disk beneath the log: the few operations that it is built from, and nothing else.
+//!
+//! Everything the log does to files goes through [`Disk`], so that tests can put a disk beneath it
+//! that loses what was not synced, tears and reorders writes, and fails at any call.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// One directory on a disk.
+pub trait Disk: Send + Sync + 'static {
+    /// A file that is being appended to.
+    type File: DiskFile;
+
+    /// The names of all files.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// A new file, empty; one of that name is replaced. It is only sure to exist after a crash once
+    /// [`Disk::sync_names`] has returned.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+
+    /// The bytes of a file, from its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
+
+    /// Gives a file another name, replacing one that has it.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes what was created, renamed and removed durable.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn sync_names(&self) -> io::Result<()>;
+}
+
+/// A file that is being appended to.
+pub trait DiskFile: Send + 'static {
+    /// Appends bytes. They are durable only after [`DiskFile::sync`].
+    ///
+    /// # Errors
+    /// When they cannot all be written; some of them may have been.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything that was appended durable.
+    ///
+    /// # Errors
+    /// When it cannot be done. What was appended since the last success may be durable or not, and
+    /// the file must not be appended to again.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A directory of the file system, held by one process at a time.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// Locked for as long as this lives.
+    _lock: Option<File>,
+}
+
+/// The file whose lock says who holds a directory. It is never written to.
+const LOCK: &str = "lock";
+
+impl Directory {
+    /// The directory at `path`, made when it is not there, and held.
+    ///
+    /// # Errors
+    /// When it cannot be made, or somebody else holds it (`WouldBlock`).
+    pub fn hold(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let lock = OpenOptions::new().create(true).append(true).open(path.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// The directory at `path`, only to be looked at: whoever holds it goes on holding it.
+    #[must_use]
+    pub fn look_at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
+    }
+}
+
+impl Disk for Directory {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            names.extend(entry?.file_name().into_string().ok().filter(|name| name != LOCK));
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        File::create(self.path.join(name))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        const BUFFER: usize = 256 * 1024;
+        Ok(Box::new(BufReader::with_capacity(BUFFER, File::open(self.path.join(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
