@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use hermes_core::change::ClusterId;
 use hermes_discovery::clock::Clock;
-use hermes_discovery::engine::Engine;
+use hermes_discovery::engine::{self, Engine};
 use hermes_discovery::log::{LogError, MemoryLog};
 use hermes_discovery::probe::{Prober, ProberHandle};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::Api;
-use crate::config::Config;
+use crate::config::{Config, LogConfig};
+use crate::log::{FileLog, OpenError};
 use crate::serve;
 
 /// A server that is bound and ready to serve.
@@ -49,9 +50,28 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] LogError),
+}
+
+/// The engine, on the log that the configuration names.
+async fn start_engine(config: &Config) -> Result<Engine, StartError> {
+    let engine = engine::Config {
+        seed: fastrand::u64(..),
+        ..config.engine.clone()
+    };
+    let (clock, new_cluster) = (Clock::system(), ClusterId(fastrand::u64(..)));
+    Ok(match &config.log {
+        LogConfig::Memory => Engine::start(engine, clock, MemoryLog::new(new_cluster)).await?,
+        LogConfig::File { directory, options } => {
+            let log = FileLog::open(directory, options.clone(), new_cluster)?;
+            Engine::start(engine, clock, log).await?
+        }
+    })
 }
 
 impl Server {
@@ -70,12 +90,7 @@ impl Server {
         };
         let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
-        let engine_config = hermes_discovery::engine::Config {
-            seed: fastrand::u64(..),
-            ..config.engine.clone()
-        };
-        let log = MemoryLog::new(ClusterId(fastrand::u64(..)));
-        let engine = Engine::start(engine_config, Clock::system(), log).await?;
+        let engine = start_engine(&config).await?;
         let prober = Prober::start(engine.clone(), config.probe.clone());
         let (stopping, stopped) = watch::channel(false);
         let api = Arc::new(Api::new(engine.clone(), config.http.clone(), stopped));

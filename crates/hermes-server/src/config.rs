@@ -1,10 +1,13 @@
 //! The settings of a server. Plain data; every field says its default and what raising it costs.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hermes_discovery::engine;
 use hermes_discovery::probe;
+
+use crate::log;
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -12,6 +15,8 @@ pub struct Config {
     /// Where to listen; port 0 picks a free one. Default `127.0.0.1:8001`. Only loopback addresses
     /// are accepted while there are no keys.
     pub listen: SocketAddr,
+    /// Where changes go before they count. Default: memory.
+    pub log: LogConfig,
     /// The registry itself.
     pub engine: engine::Config,
     /// The health probes.
@@ -20,6 +25,20 @@ pub struct Config {
     pub http: HttpLimits,
     /// How long a stopping server waits for what is in flight. Default 10 s.
     pub stop_within: Duration,
+}
+
+/// Where changes go before they count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogConfig {
+    /// Nowhere else: what is registered is forgotten with the process.
+    Memory,
+    /// Into a directory, where they survive the process and the machine.
+    File {
+        /// The directory; made when it is not there.
+        directory: PathBuf,
+        /// How much of the past is kept.
+        options: log::Options,
+    },
 }
 
 /// Bounds for what strangers send.
@@ -52,6 +71,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)),
+            log: LogConfig::Memory,
             engine: engine::Config::default(),
             probe: probe::Config::default(),
             http: HttpLimits::default(),

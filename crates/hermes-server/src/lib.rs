@@ -12,7 +12,8 @@
 mod api;
 mod app;
 mod config;
+pub mod log;
 mod serve;
 
 pub use app::{Server, StartError};
-pub use config::Config;
+pub use config::{Config, HttpLimits, LogConfig};

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// One directory on a disk.
-pub trait Disk: Send + Sync + 'static {
+pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// A file that is being appended to.
     type File: DiskFile;
 
@@ -51,7 +51,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// A file that is being appended to.
-pub trait DiskFile: Send + 'static {
+pub trait DiskFile: std::fmt::Debug + Send + 'static {
     /// Appends bytes. They are durable only after [`DiskFile::sync`].
     ///
     /// # Errors
@@ -84,9 +84,15 @@ impl Directory {
     /// When it cannot be made, or somebody else holds it (`WouldBlock`).
     pub fn hold(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
-        let lock = OpenOptions::new().create(true).append(true).open(path.join(LOCK))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path.join(LOCK))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: Some(lock),
+            }),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -95,7 +101,10 @@ impl Directory {
     /// The directory at `path`, only to be looked at: whoever holds it goes on holding it.
     #[must_use]
     pub fn look_at(path: &Path) -> Self {
-        Self { path: path.to_owned(), _lock: None }
+        Self {
+            path: path.to_owned(),
+            _lock: None,
+        }
     }
 }
 
@@ -105,7 +114,13 @@ impl Disk for Directory {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
-            names.extend(entry?.file_name().into_string().ok().filter(|name| name != LOCK));
+            names.extend(
+                entry?
+                    .file_name()
+                    .into_string()
+                    .ok()
+                    .filter(|name| name != LOCK),
+            );
         }
         Ok(names)
     }
@@ -116,7 +131,10 @@ impl Disk for Directory {
 
     fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
         const BUFFER: usize = 256 * 1024;
-        Ok(Box::new(BufReader::with_capacity(BUFFER, File::open(self.path.join(name))?)))
+        Ok(Box::new(BufReader::with_capacity(
+            BUFFER,
+            File::open(self.path.join(name))?,
+        )))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -191,7 +191,10 @@ impl<'a> From<&'a EndpointState> for StoredState<'a> {
 impl<'a> From<&'a Registration> for StoredRegistration<'a> {
     fn from(registration: &'a Registration) -> Self {
         let port = |(name, port): (&'a Name, &'a Port)| {
-            (name.as_str().into(), (port.port, port.scheme.as_str().into()))
+            (
+                name.as_str().into(),
+                (port.port, port.scheme.as_str().into()),
+            )
         };
         Self {
             url: (&*registration.address.url).into(),
@@ -213,8 +216,18 @@ impl<'a> From<&'a Registration> for StoredRegistration<'a> {
 
 impl From<&Overrides> for StoredOverrides {
     fn from(overrides: &Overrides) -> Self {
-        let Overrides { metadata, tags, weight, zone } = overrides.clone();
-        Self { metadata, tags, weight, zone }
+        let Overrides {
+            metadata,
+            tags,
+            weight,
+            zone,
+        } = overrides.clone();
+        Self {
+            metadata,
+            tags,
+            weight,
+            zone,
+        }
     }
 }
 
@@ -223,8 +236,17 @@ impl<'a> From<&'a Check> for StoredCheck<'a> {
         let http = match &check.kind {
             CheckKind::Http(http) => Some(StoredHttp {
                 path: http.path.as_str().into(),
-                method: if http.method == HttpMethod::Get { "GET" } else { "HEAD" }.into(),
-                statuses: http.expect_status.iter().map(|status| status_number(*status)).collect(),
+                method: if http.method == HttpMethod::Get {
+                    "GET"
+                } else {
+                    "HEAD"
+                }
+                .into(),
+                statuses: http
+                    .expect_status
+                    .iter()
+                    .map(|status| status_number(*status))
+                    .collect(),
                 body: http.expect_body.as_deref().map(Into::into),
             }),
             CheckKind::Tcp | CheckKind::Heartbeat => None,
@@ -257,7 +279,9 @@ fn status_number(status: StatusMatch) -> u16 {
 impl StoredChange<'_> {
     /// The change that was stored.
     pub(super) fn read(self) -> Result<Change, Wrong> {
-        let kind = ChangeKind::ALL.into_iter().find(|kind| kind.word() == self.kind);
+        let kind = ChangeKind::ALL
+            .into_iter()
+            .find(|kind| kind.word() == self.kind);
         let kind = kind.ok_or_else(|| format!("unknown kind of change `{}`", self.kind))?;
         Ok(Change {
             kind,
@@ -267,7 +291,10 @@ impl StoredChange<'_> {
             state: self.state.map(StoredState::read).transpose()?.map(Arc::new),
             time: Timestamp(self.time),
             actor: self.actor.into(),
-            cause: Cause { code: Cow::Owned(self.cause.into_owned()), detail: self.detail.into() },
+            cause: Cause {
+                code: Cow::Owned(self.cause.into_owned()),
+                detail: self.detail.into(),
+            },
         })
     }
 }
@@ -279,18 +306,36 @@ impl StoredState<'_> {
             let health = Health::from_word(&finding.health)
                 .ok_or_else(|| format!("unknown health `{}`", finding.health))?;
             let since = Timestamp(finding.since);
-            Ok(CheckFinding { health, since, evidence: finding.evidence.into() })
+            Ok(CheckFinding {
+                health,
+                since,
+                evidence: finding.evidence.into(),
+            })
         };
-        let StoredOverrides { metadata, tags, weight, zone } = self.overrides;
+        let StoredOverrides {
+            metadata,
+            tags,
+            weight,
+            zone,
+        } = self.overrides;
         let registration = self.registration.read()?;
-        let findings: Vec<_> = self.findings.into_iter().map(finding).collect::<Result<_, _>>()?;
+        let findings: Vec<_> = self
+            .findings
+            .into_iter()
+            .map(finding)
+            .collect::<Result<_, _>>()?;
         if findings.len() != registration.checks.len() {
             return Err("not as many findings as checks".into());
         }
         Ok(EndpointState {
             incarnation: self.incarnation.map(Revision),
             registration: Arc::new(registration),
-            overrides: Arc::new(Overrides { metadata, tags, weight, zone }),
+            overrides: Arc::new(Overrides {
+                metadata,
+                tags,
+                weight,
+                zone,
+            }),
             drain: self.drain.map(|drain| Drain {
                 reason: drain.reason,
                 sticky: drain.sticky,
@@ -313,10 +358,19 @@ impl StoredRegistration<'_> {
             url: self.url.into(),
         };
         let port = |(name, (port, of)): (Cow<'_, str>, (u16, Cow<'_, str>))| -> Result<_, Wrong> {
-            Ok((name_of(&name)?, Port { port, scheme: scheme(&of)? }))
+            Ok((
+                name_of(&name)?,
+                Port {
+                    port,
+                    scheme: scheme(&of)?,
+                },
+            ))
         };
-        let initial_health =
-            if self.assume_healthy { InitialHealth::Healthy } else { InitialHealth::Unknown };
+        let initial_health = if self.assume_healthy {
+            InitialHealth::Healthy
+        } else {
+            InitialHealth::Unknown
+        };
         Ok(Registration {
             address,
             ports: self.ports.into_iter().map(port).collect::<Result<_, _>>()?,
@@ -327,7 +381,11 @@ impl StoredRegistration<'_> {
             platform: Platform::from_word(&self.platform)
                 .ok_or_else(|| format!("unknown platform `{}`", self.platform))?,
             ttl: self.ttl_ms.map(Duration::from_millis),
-            checks: self.checks.into_iter().map(StoredCheck::read).collect::<Result<_, _>>()?,
+            checks: self
+                .checks
+                .into_iter()
+                .map(StoredCheck::read)
+                .collect::<Result<_, _>>()?,
             initial_health,
         })
     }

@@ -74,7 +74,7 @@ pub(super) fn read_head(bytes: &[u8], magic: &[u8; 8]) -> Option<(u64, u64)> {
 /// A batch of changes numbered from `first`.
 pub(super) fn batch<'a>(first: Revision, changes: impl Iterator<Item = &'a Change>) -> Vec<u8> {
     let mut bytes = vec![0; HEAD];
-    let mut count = 0;
+    let mut count: u32 = 0;
     for change in changes {
         let revision = Revision(first.0 + u64::from(count));
         // String keys and finite numbers always serialize.
@@ -136,7 +136,11 @@ pub(super) fn scan(bytes: &[u8], cluster: ClusterId) -> Scanned {
                 at += HEAD + head.length;
             }
             broken => {
-                let what = if broken.is_some() { "a batch that breaks off" } else { "no batch begins" };
+                let what = if broken.is_some() {
+                    "a batch that breaks off"
+                } else {
+                    "no batch begins"
+                };
                 scanned.note(at, what);
                 at = next_batch(bytes, at + 1);
             }
@@ -159,7 +163,11 @@ fn batch_head(bytes: &[u8]) -> Option<BatchHead> {
         && head[28..].iter().all(|byte| *byte == 0);
     sound.then_some(())?;
     let length = usize::try_from(u32_at(head, 4)?).ok()?;
-    Some(BatchHead { length, count: u32_at(head, 8)?, first: u64_at(head, 16)? })
+    Some(BatchHead {
+        length,
+        count: u32_at(head, 8)?,
+        first: u64_at(head, 16)?,
+    })
 }
 
 /// Where the next sound batch head begins, from `from` on; the end when there is none.
@@ -173,7 +181,10 @@ fn next_batch(bytes: &[u8], from: usize) -> usize {
 
 impl Scanned {
     fn note(&mut self, offset: usize, what: impl Into<String>) {
-        self.damage.push(Damage { offset, what: what.into() });
+        self.damage.push(Damage {
+            offset,
+            what: what.into(),
+        });
         self.closed = false;
     }
 
@@ -192,7 +203,10 @@ impl Scanned {
                     Some(rest)
                 }
                 None => {
-                    self.note(offset, format!("the checksum of revision {revision} is wrong"));
+                    self.note(
+                        offset,
+                        format!("the checksum of revision {revision} is wrong"),
+                    );
                     // A wrong length leads nowhere, a right one to the next record.
                     skip_frame(bytes)
                 }
@@ -203,9 +217,15 @@ impl Scanned {
 
     fn take_change(&mut self, offset: usize, revision: Revision, payload: &[u8]) {
         let stored = serde_json::from_slice::<StoredChange<'_>>(payload);
-        match stored.map_err(|error| error.to_string()).and_then(StoredChange::read) {
+        match stored
+            .map_err(|error| error.to_string())
+            .and_then(StoredChange::read)
+        {
             Ok(change) => self.changes.push((revision, change)),
-            Err(wrong) => self.note(offset, format!("revision {revision} cannot be read: {wrong}")),
+            Err(wrong) => self.note(
+                offset,
+                format!("revision {revision} cannot be read: {wrong}"),
+            ),
         }
     }
 }

@@ -18,7 +18,7 @@ use hermes_core::name::{Name, ServiceKey};
 use hermes_core::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::DiskFile;
 use super::record::{StoredState, Wrong, endpoint_id, service_key};
 use super::segment::{framed_head, put_frame, read_head};
 
@@ -56,16 +56,15 @@ enum Entry<'a> {
     },
 }
 
-/// Writes the state of `catalog` to a file of this name; gives back its size.
-pub(super) fn write<D: Disk>(
-    disk: &D,
-    name: &str,
+/// Writes the state of `catalog` to a file; gives back its size.
+pub(super) fn write<F: DiskFile>(
+    file: &mut F,
     cluster: ClusterId,
     catalog: &Catalog,
 ) -> io::Result<u64> {
     let revision = catalog.revision();
     let mut writer = Writer {
-        file: disk.create(name)?,
+        file,
         salt: revision.0.to_le_bytes(),
         waiting: framed_head(SNAPSHOT_MAGIC, cluster.0, revision.0),
         written: 0,
@@ -80,31 +79,39 @@ pub(super) fn write<D: Disk>(
             writer.put_service(view)?;
         }
     }
-    writer.put(&Entry::End { entries: writer.entries })?;
+    writer.put(&Entry::End {
+        entries: writer.entries,
+    })?;
     writer.flush()?;
-    writer.file.sync()?;
     Ok(writer.written)
 }
 
-struct Writer<F> {
-    file: F,
+struct Writer<'a, F> {
+    file: &'a mut F,
     salt: [u8; 8],
     waiting: Vec<u8>,
     written: u64,
     entries: u64,
 }
 
-impl<F: DiskFile> Writer<F> {
+impl<F: DiskFile> Writer<'_, F> {
     fn put_service(&mut self, view: &ServiceView) -> io::Result<()> {
         let gone = |gone: &'_ Gone| {
             let (id, by) = (gone.id.to_string(), gone.by.word());
-            (Cow::Owned(id), gone.incarnation.0, Cow::Borrowed(by), gone.at.0)
+            (
+                Cow::Owned(id),
+                gone.incarnation.0,
+                Cow::Borrowed(by),
+                gone.at.0,
+            )
         };
         self.put(&Entry::Service {
             namespace: view.key.namespace.as_str().into(),
             name: view.key.name.as_str().into(),
             revision: view.revision.0,
-            emptied: view.emptied.map(|emptied| (emptied.by.word().into(), emptied.at.0)),
+            emptied: view
+                .emptied
+                .map(|emptied| (emptied.by.word().into(), emptied.at.0)),
             gone: view.gone.iter().map(gone).collect(),
         })?;
         for endpoint in &view.endpoints {
@@ -120,7 +127,11 @@ impl<F: DiskFile> Writer<F> {
     fn put(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         put_frame(&mut self.waiting, &self.salt, &serde_json::to_vec(entry)?);
         self.entries += 1;
-        if self.waiting.len() >= PIECE { self.flush() } else { Ok(()) }
+        if self.waiting.len() >= PIECE {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -142,12 +153,18 @@ pub(super) fn read(
     now: Now,
 ) -> Result<Revision, Wrong> {
     let mut head = [0; HEAD];
-    bytes.read_exact(&mut head).map_err(|error| format!("its head cannot be read: {error}"))?;
+    bytes
+        .read_exact(&mut head)
+        .map_err(|error| format!("its head cannot be read: {error}"))?;
     let (found, revision) = read_head(&head, SNAPSHOT_MAGIC).ok_or("its head is not sound")?;
     if found != cluster.0 {
         return Err("it belongs to another cluster".into());
     }
-    let mut reader = Reader { bytes, salt: revision.to_le_bytes(), entries: 0 };
+    let mut reader = Reader {
+        bytes,
+        salt: revision.to_le_bytes(),
+        entries: 0,
+    };
     let mut service = None;
     loop {
         let payload = reader.next()?;
@@ -157,14 +174,24 @@ pub(super) fn read(
                 let name = Name::parse(&name).map_err(|error| error.to_string())?;
                 catalog.restore_namespace(&name, Revision(revision));
             }
-            Entry::Service { namespace, name, revision, emptied, gone } => {
+            Entry::Service {
+                namespace,
+                name,
+                revision,
+                emptied,
+                gone,
+            } => {
                 let key = service_key(&namespace, &name)?;
                 let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
                 let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
                 catalog.restore_service(&key, Revision(revision), emptied, gone);
                 service = Some(key);
             }
-            Entry::Endpoint { id, revision, state } => {
+            Entry::Endpoint {
+                id,
+                revision,
+                state,
+            } => {
                 let key: &ServiceKey = service.as_ref().ok_or("an endpoint without a service")?;
                 let (id, state) = (endpoint_id(&id)?, Arc::new(state.read()?));
                 catalog.restore_endpoint(key, (&id, Revision(revision)), &state, now);
@@ -201,24 +228,35 @@ impl<R: Read> Reader<R> {
         self.entries += 1;
         frame.drain(..8);
         let at = self.entries;
-        sound.then_some(frame).ok_or_else(|| format!("the checksum of entry {at} is wrong"))
+        sound
+            .then_some(frame)
+            .ok_or_else(|| format!("the checksum of entry {at} is wrong"))
     }
 }
 
 fn emptied_by(by: &str, at: u64) -> Result<Emptied, Wrong> {
-    Ok(Emptied { by: removal(by)?, at: Timestamp(at) })
+    Ok(Emptied {
+        by: removal(by)?,
+        at: Timestamp(at),
+    })
 }
 
 fn read_gone(
     (id, incarnation, by, at): (Cow<'_, str>, u64, Cow<'_, str>, u64),
 ) -> Result<Gone, Wrong> {
     let (incarnation, at) = (Revision(incarnation), Timestamp(at));
-    Ok(Gone { id: endpoint_id(&id)?, incarnation, by: removal(&by)?, at })
+    Ok(Gone {
+        id: endpoint_id(&id)?,
+        incarnation,
+        by: removal(&by)?,
+        at,
+    })
 }
 
 fn removal(word: &str) -> Result<ChangeKind, Wrong> {
-    let kind = [ChangeKind::Deregistered, ChangeKind::Expired].into_iter();
-    kind.into_iter()
+    let kinds = [ChangeKind::Deregistered, ChangeKind::Expired];
+    kinds
+        .into_iter()
         .find(|kind| kind.word() == word)
         .ok_or_else(|| format!("unknown removal `{word}`"))
 }

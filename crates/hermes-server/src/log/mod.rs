@@ -1,0 +1,331 @@
+//! The file log: every change on disk before it counts.
+//!
+//! A directory holds three kinds of files:
+//!
+//! ```text
+//! hermes.json                            which cluster this is, and the version of the format
+//! changes-00000000000000004711.log       the changes after revision 4711          (segment.rs)
+//! state-00000000000000004711.snapshot    the whole state at revision 4711         (snapshot.rs)
+//! ```
+//!
+//! **Commit.** A batch is encoded, appended to the newest segment and synced; only then it counts.
+//! Nothing else happens on this path. When a write or sync fails, nobody knows what of it is on the
+//! disk, so that segment is never written to again: the next commit begins another one, whose name
+//! says after which revision, and that voids whatever came after it in the one before. So a log works
+//! again as soon as its disk does.
+//!
+//! **Start.** The newest sound snapshot, plus every change after it. A torn end is what a crash
+//! leaves and is passed over; damage in the middle is named, and what is whole is used. A new segment
+//! is begun at every start, so a file that a crash has touched is never appended to.
+//!
+//! **Snapshots** are written off the commit path, from a catalog that never changes, whenever as much
+//! was logged since the last one. A segment is begun at each, so snapshots and segments meet.
+//!
+//! **Horizon.** Changes are kept for a while (24 hours, at most a million). What is older is removed
+//! one file at a time, and only up to a snapshot, so that every moment within the horizon can be
+//! rebuilt: a snapshot stands at or before the oldest change that is kept.
+
+pub mod disk;
+mod files;
+mod load;
+mod record;
+mod segment;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hermes_core::catalog::Catalog;
+use hermes_core::change::{ClusterId, Planned, Revision};
+use hermes_core::time::{Now, Timestamp};
+use hermes_discovery::log::{Appended, Entities, Log, LogError, Record};
+
+use disk::{Directory, Disk};
+use files::{Files, Identity};
+pub use segment::Damage;
+
+/// The settings of a file log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Changes that are kept at least while they are young. Default 1,000,000.
+    pub horizon_changes: u64,
+    /// How long changes are kept at most. Default 24 hours.
+    pub horizon: Duration,
+    /// Bytes after which another segment is begun. Default 64 MiB.
+    pub segment_bytes: u64,
+    /// A snapshot is written after so many changes. Raising it makes starts slower and writes fewer.
+    /// Default 250,000.
+    pub snapshot_changes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            horizon_changes: 1_000_000,
+            horizon: Duration::from_secs(24 * 60 * 60),
+            segment_bytes: 64 * 1024 * 1024,
+            snapshot_changes: 250_000,
+        }
+    }
+}
+
+/// Why a directory cannot be used. Nothing in it was touched.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("{0} is used by another Hermes server. Stop it, or choose another --data-dir")]
+    Held(PathBuf),
+    /// It holds something else.
+    #[error(
+        "{path} is not a Hermes data directory: it holds `{found}`. Choose an empty --data-dir"
+    )]
+    NotHermes {
+        /// The directory.
+        path: PathBuf,
+        /// One of the things in it.
+        found: String,
+    },
+    /// A newer release wrote it.
+    #[error(
+        "{path} was written by a newer release of Hermes (format {format}, this one reads \
+             {readable}). Use that release, or choose another --data-dir"
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// What it is written in.
+        format: u64,
+        /// What can be read.
+        readable: u64,
+    },
+    /// Its identity cannot be read.
+    #[error(
+        "{path}: hermes.json, which says what cluster this is, is damaged: {what}. Restore that \
+             file, or move the directory away and begin with an empty one"
+    )]
+    Identity {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The system refuses.
+    #[error("{path} cannot be used: {source}. Check that it exists and that its rights allow it")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// A log in a directory.
+#[derive(Debug)]
+pub struct FileLog<D: Disk> {
+    shared: Arc<Shared<D>>,
+    cluster: ClusterId,
+    entities: Entities,
+    last: Revision,
+}
+
+#[derive(Debug)]
+struct Shared<D: Disk> {
+    disk: D,
+    cluster: ClusterId,
+    options: Options,
+    files: Mutex<Files<D>>,
+}
+
+impl FileLog<Directory> {
+    /// The log in the directory at `path`, which is made when it is not there. `new_cluster` becomes
+    /// its cluster if it is new.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open(path: &Path, options: Options, new_cluster: ClusterId) -> Result<Self, OpenError> {
+        let disk = Directory::hold(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::WouldBlock => OpenError::Held(path.to_owned()),
+            _ => OpenError::Io {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        Self::open_on(disk, path, options, new_cluster)
+    }
+}
+
+impl<D: Disk> FileLog<D> {
+    /// The log on `disk`, which errors call `path`.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn open_on(
+        disk: D,
+        path: &Path,
+        options: Options,
+        new_cluster: ClusterId,
+    ) -> Result<Self, OpenError> {
+        let Identity { cluster } = Identity::open(&disk, path, new_cluster)?;
+        let io = |source| OpenError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let files = Mutex::new(Files::find(&disk).map_err(io)?);
+        let shared = Arc::new(Shared {
+            disk,
+            cluster,
+            options,
+            files,
+        });
+        Ok(Self {
+            shared,
+            cluster,
+            entities: Entities::default(),
+            last: Revision(0),
+        })
+    }
+}
+
+impl<D: Disk> Log for FileLog<D> {
+    fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    fn begins_after(&self) -> Revision {
+        self.shared.files.lock().unwrap().begins_after()
+    }
+
+    async fn restore(&mut self, catalog: &mut Catalog, now: Now) -> Result<(), LogError> {
+        let loaded = load::load(&self.shared, catalog, now).map_err(LogError::Unavailable)?;
+        for damage in &loaded.damage {
+            tracing::error!(%damage, "the log is damaged; what is whole is used");
+        }
+        for unfinished in &loaded.unfinished {
+            tracing::info!(%unfinished, "a write was not finished when the server last stopped");
+        }
+        self.entities = loaded.entities;
+        self.last = catalog.revision();
+        let mut files = self.shared.files.lock().unwrap();
+        files.last = self.last;
+        files.changes_since_snapshot = loaded.changes;
+        // How old they are is not known; they are kept as if they were new.
+        files.times = files.snapshots.iter().map(|at| (*at, now.time)).collect();
+        Ok(())
+    }
+
+    fn published(&mut self, catalog: &Arc<Catalog>) {
+        let mut files = self.shared.files.lock().unwrap();
+        let due = files.changes_since_snapshot >= self.shared.options.snapshot_changes;
+        if !due || files.snapshot_is_running {
+            return;
+        }
+        files.snapshot_is_running = true;
+        files.changes_since_snapshot = 0;
+        files.end_segment();
+        let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(catalog));
+        tokio::task::spawn_blocking(move || shared.write_snapshot(&catalog));
+    }
+
+    async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
+        let numbered = self.entities.number(batch, self.last);
+        let last = numbered.last;
+        if last == self.last {
+            return Ok(numbered.appended);
+        }
+        let holds = batch.iter().zip(&numbered.appended);
+        let changes = holds
+            .filter(|(_, appended)| matches!(appended, Appended::At(_)))
+            .map(|(planned, _)| &*planned.change);
+        let bytes = segment::batch(Revision(self.last.0 + 1), changes);
+        let shared = Arc::clone(&self.shared);
+        let committed = tokio::task::spawn_blocking(move || shared.commit(&bytes, last)).await;
+        match committed {
+            Ok(Ok(())) => {
+                self.last = last;
+                Ok(numbered.appended)
+            }
+            Ok(Err(error)) => {
+                self.entities.take_back(numbered);
+                Err(LogError::Unavailable(error.to_string()))
+            }
+            Err(error) => {
+                self.entities.take_back(numbered);
+                Err(LogError::Unavailable(error.to_string()))
+            }
+        }
+    }
+
+    async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
+        load::read(&self.shared, revision, limit)
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    fn commit(&self, batch: &[u8], last: Revision) -> std::io::Result<()> {
+        let mut files = self.files.lock().unwrap();
+        files.commit(
+            (&self.disk, self.cluster),
+            batch,
+            last,
+            self.options.segment_bytes,
+        )
+    }
+
+    /// Writes the state down, and removes what is beyond the horizon then.
+    fn write_snapshot(&self, catalog: &Catalog) {
+        let at = catalog.revision();
+        let written = files::write_whole(&self.disk, &files::snapshot_name(at), |file| {
+            snapshot::write(file, self.cluster, catalog)
+        });
+        let now = newest_time(catalog);
+        let mut files = self.files.lock().unwrap();
+        files.snapshot_is_running = false;
+        match written {
+            Ok(bytes) => {
+                files.snapshots.push(at);
+                files.times.push((at, now));
+                drop(files);
+                tracing::debug!(revision = at.0, bytes, "wrote a snapshot of the state");
+                self.remove_obsolete(now);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the state could not be written down; it is tried again later");
+            }
+        }
+    }
+
+    /// Removes files beyond the horizon, one at a time; writers go on between.
+    fn remove_obsolete(&self, now: Timestamp) {
+        loop {
+            let obsolete = self.files.lock().unwrap().take_obsolete(&self.options, now);
+            let Some(name) = obsolete else { break };
+            if let Err(error) = self.disk.remove(&name) {
+                tracing::warn!(%error, name, "a file beyond the horizon could not be removed");
+                break;
+            }
+        }
+        if let Err(error) = self.disk.sync_names() {
+            tracing::warn!(%error, "removed files may come back after a crash, which does no harm");
+        }
+    }
+}
+
+/// When the newest change of a state was made.
+fn newest_time(catalog: &Catalog) -> Timestamp {
+    let newest = |view: &Arc<hermes_core::catalog::ServiceView>| {
+        let endpoints = view.endpoints.iter().map(|endpoint| endpoint.state.since);
+        endpoints
+            .chain(view.emptied.map(|emptied| emptied.at))
+            .max()
+    };
+    catalog
+        .services()
+        .filter_map(newest)
+        .max()
+        .unwrap_or_default()
+}
