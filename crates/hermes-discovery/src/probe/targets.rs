@@ -473,7 +473,7 @@ mod tests {
             self.catalog.endpoint(&service(), &id(endpoint)).unwrap()
         }
 
-        fn hear(&mut self, events: Vec<Event>) {
+        fn hear(&mut self, events: &[Event]) {
             let moment = self.now.moment;
             events
                 .iter()
@@ -529,9 +529,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_registered_is_due_at_once_and_then_once_in_every_interval() {
         let mut world = World::new();
-        world.hear(world.snapshot());
+        world.hear(&world.snapshot());
         let events = world.register("a", "http://a", &[check("tcp", 10)]);
-        world.hear(events);
+        world.hear(&events);
         assert_eq!(world.probe(), 1);
         let mut probes = Vec::new();
         for _ in 0..40_000 {
@@ -557,7 +557,7 @@ mod tests {
         world.register("old", "http://old", &checks);
         world.report("old", &checks[0]);
         world.register("new", "http://new", &checks);
-        world.hear(world.snapshot());
+        world.hear(&world.snapshot());
         let jobs = world.start();
         let ids: Vec<&str> = jobs.iter().map(|job| job.endpoint.id.as_str()).collect();
         assert_eq!(ids, ["new"]);
@@ -570,10 +570,10 @@ mod tests {
         let mut world = World::new();
         let checks = [check("one", 3_600), check("two", 3_600)];
         let events = world.register("a", "http://a", &checks);
-        world.hear(events);
+        world.hear(&events);
         assert_eq!(world.probe(), 2);
         let events = world.register("a", "http://a", &[check("two", 1_800), checks[0].clone()]);
-        world.hear(events);
+        world.hear(&events);
         let jobs = world.start();
         assert_eq!(jobs.len(), 1);
         let probed = &jobs[0].endpoint.registration().checks[jobs[0].at];
@@ -586,11 +586,11 @@ mod tests {
         let mut world = World::new();
         let checks = [check("tcp", 3_600)];
         let events = world.register("a", "http://a", &checks);
-        world.hear(events);
+        world.hear(&events);
         let jobs = world.start();
         let events = world.report("a", &checks[0]);
         assert_eq!(events.len(), 1);
-        world.hear(events);
+        world.hear(&events);
         assert!(world.start().is_empty(), "it is being probed already");
         world.finish(jobs);
         assert!(world.start().is_empty(), "it is not due before its phase");
@@ -601,7 +601,7 @@ mod tests {
         let mut world = World::new();
         let checks = [check("tcp", 3_600)];
         let events = world.register("a", "http://a", &checks);
-        world.hear(events);
+        world.hear(&events);
         world.targets.line_up_due(world.now.moment);
         let probe = tokio::spawn(std::future::pending::<()>());
         let mut old = None;
@@ -611,7 +611,7 @@ mod tests {
             abort
         });
         let events = world.register("a", "http://elsewhere", &checks);
-        world.hear(events);
+        world.hear(&events);
         assert!(probe.await.unwrap_err().is_cancelled());
         let jobs = world.start();
         assert_eq!(jobs.len(), 1);
@@ -629,7 +629,7 @@ mod tests {
         let mut world = World::new();
         for endpoint in ["a", "b", "c"] {
             let events = world.register(endpoint, "http://x", &[check("tcp", 10)]);
-            world.hear(events);
+            world.hear(&events);
         }
         let jobs = world.start();
         let events = world.submit(Command::Deregister {
@@ -637,12 +637,12 @@ mod tests {
             id: id("a"),
             incarnation: None,
         });
-        world.hear(events);
+        world.hear(&events);
         world.finish(jobs);
         world.pass(20_000);
         assert_eq!(world.probe(), 2);
         let events = world.submit(Command::Forget { service: service() });
-        world.hear(events);
+        world.hear(&events);
         world.pass(20_000);
         assert_eq!(world.probe(), 0);
         assert_eq!(world.targets.stats().targets, 0);
@@ -655,9 +655,9 @@ mod tests {
         let checks = [check("tcp", 3_600)];
         for endpoint in ["stays", "goes"] {
             let events = world.register(endpoint, "http://x", &checks);
-            world.hear(events);
+            world.hear(&events);
         }
-        world.hear(world.snapshot());
+        world.hear(&world.snapshot());
         assert_eq!(world.probe(), 2);
         // Not heard: too slow.
         world.submit(Command::Deregister {
@@ -667,8 +667,8 @@ mod tests {
         });
         world.register("comes", "http://x", &checks);
         let reset = Event::Reset(crate::engine::ResetReason::Slow, world.catalog.revision());
-        world.hear(vec![reset]);
-        world.hear(world.snapshot());
+        world.hear(&[reset]);
+        world.hear(&world.snapshot());
         let jobs = world.start();
         let ids: Vec<&str> = jobs.iter().map(|job| job.endpoint.id.as_str()).collect();
         assert_eq!(ids, ["comes"], "the one that stays has been probed already");
@@ -679,7 +679,7 @@ mod tests {
     async fn the_last_probe_is_remembered() {
         let mut world = World::new();
         let events = world.register("a", "http://a", &[check("tcp", 10)]);
-        world.hear(events);
+        world.hear(&events);
         let last = |world: &World, check| world.targets.last_probe(&service(), &id("a"), check);
         assert_eq!(last(&world, "tcp"), None);
         world.pass(5);
@@ -692,7 +692,7 @@ mod tests {
     async fn a_probe_that_was_lost_does_not_lose_its_target() {
         let mut world = World::new();
         let events = world.register("a", "http://a", &[check("tcp", 10)]);
-        world.hear(events);
+        world.hear(&events);
         let probe = tokio::spawn(std::future::pending::<()>());
         let (number, abort) = (probe.id(), probe.abort_handle());
         world.targets.start_next(world.now, |_| abort);
@@ -707,14 +707,14 @@ mod tests {
         for turn in 0..10_000 {
             let url = format!("http://x:{}", 1 + turn % 2);
             let events = world.register("a", &url, &[check("tcp", 86_400)]);
-            world.hear(events);
+            world.hear(&events);
         }
         assert!(world.targets.line.len() <= LINE_SLACK + 3);
         assert_eq!(world.probe(), 1);
         for turn in 0..1_000 {
             let url = format!("http://x:{}", 1 + turn % 2);
             let events = world.register("a", &url, &[check("tcp", 86_400)]);
-            world.hear(events);
+            world.hear(&events);
             assert_eq!(world.probe(), 1);
         }
         assert_eq!(world.targets.queue.len(), 1_001);
