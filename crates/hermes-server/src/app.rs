@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use hermes_core::change::ClusterId;
 use hermes_discovery::clock::Clock;
-use hermes_discovery::engine::{self, Engine};
+use hermes_discovery::engine::{self, Engine, TooManyWatchers};
 use hermes_discovery::log::{LogError, MemoryLog};
-use hermes_discovery::probe::{Prober, ProberHandle};
+use hermes_discovery::probe::Prober;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -23,7 +23,6 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     engine: Engine,
-    prober: ProberHandle,
     api: Arc<Api>,
     config: Config,
     stopping: watch::Sender<bool>,
@@ -56,6 +55,9 @@ pub enum StartError {
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] LogError),
+    /// Nobody may watch, not even the probes.
+    #[error("the probes cannot follow the changes: {0}")]
+    Watchers(#[from] TooManyWatchers),
 }
 
 /// The engine, on the log that the configuration names.
@@ -91,14 +93,18 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let engine = start_engine(&config).await?;
-        let prober = Prober::start(engine.clone(), config.probe.clone());
+        let prober = Prober::start(engine.clone(), config.probe.clone())?;
         let (stopping, stopped) = watch::channel(false);
-        let api = Arc::new(Api::new(engine.clone(), config.http.clone(), stopped));
+        let api = Arc::new(Api::new(
+            engine.clone(),
+            prober,
+            config.http.clone(),
+            stopped,
+        ));
         Ok(Self {
             listener,
             address,
             engine,
-            prober,
             api,
             config,
             stopping,
@@ -127,7 +133,6 @@ impl Server {
         {
             tracing::warn!("some requests were not finished in time and are cut off");
         }
-        drop(self.prober);
         self.engine.stop();
     }
 }

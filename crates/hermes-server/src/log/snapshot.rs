@@ -49,7 +49,7 @@ enum Entry<'a> {
     Endpoint {
         id: Cow<'a, str>,
         revision: u64,
-        state: StoredState<'a>,
+        state: Box<StoredState<'a>>,
     },
     End {
         entries: u64,
@@ -118,7 +118,7 @@ impl<F: DiskFile> Writer<'_, F> {
             self.put(&Entry::Endpoint {
                 id: endpoint.id.as_str().into(),
                 revision: endpoint.revision.0,
-                state: (&*endpoint.state).into(),
+                state: Box::new((&*endpoint.state).into()),
             })?;
         }
         Ok(())
