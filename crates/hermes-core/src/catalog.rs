@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::budget::Budget;
 use crate::change::{Change, ChangeKind, Committed, Revision};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::limits::Limits;
@@ -25,6 +26,7 @@ pub struct Catalog {
     namespaces: Trie<Arc<NamespaceView>>,
     services: usize,
     limits: Arc<Limits>,
+    budget: Arc<Budget>,
     seed: u64,
 }
 
@@ -58,6 +60,8 @@ pub struct ServiceView {
     ready: OnceLock<ReadyIndex>,
     /// Counts the selections of all callers; shared by all revisions of the service.
     turn: Arc<AtomicUsize>,
+    /// What encoded endpoints take their bytes from.
+    budget: Arc<Budget>,
 }
 
 /// How a known service came to have no endpoint.
@@ -98,6 +102,7 @@ impl Catalog {
             revision: Revision(0),
             namespaces: Trie::new(seed),
             services: 0,
+            budget: Arc::new(Budget::new(limits.encoded_bytes)),
             limits: Arc::new(limits),
             seed,
         }
@@ -187,11 +192,12 @@ impl Catalog {
 
     /// The service to be changed at `revision`; made known when it is not.
     fn service_mut(&mut self, revision: Revision, key: &ServiceKey) -> &mut ServiceView {
+        let budget = Arc::clone(&self.budget);
         let namespace = self.namespace_mut(revision, &key.namespace);
         let known = namespace.services.get(key.name.as_str()).is_some();
         if !known {
             namespace.names = Arc::default();
-            let view = Arc::new(ServiceView::new(key.clone(), revision));
+            let view = Arc::new(ServiceView::new(key.clone(), revision, budget));
             namespace.services.insert(key.name.clone(), view);
             self.services += 1;
         }
@@ -254,7 +260,7 @@ impl NamespaceView {
 }
 
 impl ServiceView {
-    fn new(key: ServiceKey, revision: Revision) -> Self {
+    fn new(key: ServiceKey, revision: Revision, budget: Arc<Budget>) -> Self {
         Self {
             key,
             revision,
@@ -264,6 +270,7 @@ impl ServiceView {
             forms: Slot::default(),
             ready: OnceLock::new(),
             turn: Arc::default(),
+            budget,
         }
     }
 
@@ -379,6 +386,7 @@ impl ServiceView {
             state: Arc::clone(state),
             pulse,
             encoded: OnceLock::new(),
+            budget: Arc::clone(&self.budget),
         });
         match self.position(id) {
             Ok(at) => self.endpoints[at] = Arc::clone(&endpoint),
@@ -426,6 +434,7 @@ impl Clone for ServiceView {
             forms: Slot::default(),
             ready: OnceLock::new(),
             turn: Arc::clone(&self.turn),
+            budget: Arc::clone(&self.budget),
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::address::{Address, Scheme, url_of};
+use crate::budget::{Budget, Share};
 use crate::change::Revision;
 use crate::check::Check;
 use crate::health::{Health, worst};
@@ -251,7 +252,9 @@ pub struct Endpoint {
     /// What moves without a change.
     pub pulse: Arc<Pulse>,
     /// The JSON form, made on first use and then only copied.
-    pub(crate) encoded: OnceLock<EncodedEndpoint>,
+    pub(crate) encoded: OnceLock<(EncodedEndpoint, Share)>,
+    /// What it takes its bytes from.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Endpoint {

@@ -41,6 +41,7 @@
 //! ```
 
 pub mod address;
+pub mod budget;
 pub mod catalog;
 pub mod change;
 pub mod check;

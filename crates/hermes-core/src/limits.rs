@@ -40,6 +40,9 @@ pub struct Limits {
     /// Most removed endpoints that a service remembers, to tell a late heartbeat what happened.
     /// The oldest are forgotten first. Default 1,024.
     pub gone_per_service: usize,
+    /// Bytes of encoded endpoints that are kept for the next reader; beyond it endpoints are encoded
+    /// for each answer. Default 256 MiB.
+    pub encoded_bytes: usize,
     /// How long a service stays known after its last endpoint. Default 24 hours.
     pub known_for: Duration,
 }
@@ -50,6 +53,7 @@ impl Default for Limits {
             endpoints_per_service: 10_000,
             services: 1_000_000,
             gone_per_service: 1_024,
+            encoded_bytes: 256 * 1024 * 1024,
             known_for: Duration::from_secs(24 * 60 * 60),
         }
     }

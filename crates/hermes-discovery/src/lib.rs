@@ -10,3 +10,4 @@ pub mod client;
 pub mod clock;
 pub mod engine;
 pub mod log;
+pub mod probe;

@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The Hermes registry server: the engine of `hermes-discovery` with the HTTP API v1 on top.
+//!
+//! ```text
+//!  socket ─► serve ─► api::route ─► read   ─► catalog         (no door for reading)
+//!                                └► write  ─► engine.submit   (one door for change)
+//!                                └► watch  ─► engine.watch
+//! ```
+//!
+//! [`Server::bind`] opens the socket and starts the engine; [`Server::run`] serves until it is told
+//! to stop, lets what is in flight finish, and tells watchers goodbye.
+
+mod api;
+mod app;
+mod config;
+mod serve;
+
+pub use app::{Server, StartError};
+pub use config::Config;

@@ -3,8 +3,6 @@
 //! `last_heartbeat` moves without a change. It is 24 bytes long whatever it says, so it is written
 //! over the one that was encoded, and an encoded endpoint stays good until its next change.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -21,9 +19,9 @@ use crate::health::Health;
 use crate::time::{Now, TIMESTAMP_LENGTH, Timestamp};
 
 /// An endpoint as JSON, with the place where its `last_heartbeat` stands.
-#[derive(Debug, Clone)]
-pub struct EncodedEndpoint {
-    json: Arc<[u8]>,
+#[derive(Debug)]
+pub(crate) struct EncodedEndpoint {
+    json: Box<[u8]>,
     heartbeat_at: usize,
 }
 
@@ -43,33 +41,36 @@ impl EncodedEndpoint {
         }
     }
 
-    /// Appends the endpoint to `out`, last heard from at `heard`.
-    pub fn write(&self, out: &mut Vec<u8>, heard: Timestamp) {
+    fn write(&self, out: &mut Vec<u8>, heard: Timestamp) {
         let start = out.len() + self.heartbeat_at;
         out.extend_from_slice(&self.json);
         out[start..start + TIMESTAMP_LENGTH].copy_from_slice(&heard.to_text());
     }
-
-    /// Bytes of it.
-    #[must_use]
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "an encoded endpoint is never empty"
-    )]
-    pub fn len(&self) -> usize {
-        self.json.len()
-    }
 }
 
 impl Endpoint {
-    /// Its JSON form, made on first use.
-    pub fn encoded(&self) -> &EncodedEndpoint {
-        self.encoded.get_or_init(|| EncodedEndpoint::new(self))
+    /// Appends its JSON form as it is now. It is encoded by the first who asks, and then only
+    /// copied, as long as the budget of its catalog has room for it.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let heard = self.pulse.last_heartbeat();
+        if let Some((encoded, _)) = self.encoded.get() {
+            return encoded.write(out, heard);
+        }
+        let encoded = EncodedEndpoint::new(self);
+        encoded.write(out, heard);
+        if let Some(share) = self.budget.take(encoded.json.len()) {
+            // Another reader may have been faster; then this one was only for itself.
+            self.encoded.set((encoded, share)).ok();
+        }
     }
 
-    /// Appends its JSON form as it is now.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        self.encoded().write(out, self.pulse.last_heartbeat());
+    /// Bytes of its JSON form, roughly while it has not been made.
+    #[must_use]
+    pub fn json_size_hint(&self) -> usize {
+        const TYPICAL: usize = 640;
+        self.encoded
+            .get()
+            .map_or(TYPICAL, |(encoded, _)| encoded.json.len())
     }
 
     /// The flags of the API.
@@ -122,7 +123,7 @@ pub fn change_json(committed: &Committed) -> Vec<u8> {
         // before it unescaped, so the first match is the member itself.
         const NULL: &[u8] = b"\"endpoint\":null";
         if let Some(at) = json.windows(NULL.len()).position(|window| window == NULL) {
-            let mut bytes = Vec::with_capacity(endpoint.encoded().len());
+            let mut bytes = Vec::with_capacity(endpoint.json_size_hint());
             endpoint.write_json(&mut bytes);
             json.splice(at + NULL.len() - 4..at + NULL.len(), bytes);
         }

@@ -10,4 +10,5 @@ mod json;
 pub mod problem;
 pub mod request;
 
-pub use json::{EncodedEndpoint, change_json, depth_of, endpoint_detail};
+pub(crate) use json::EncodedEndpoint;
+pub use json::{change_json, depth_of, endpoint_detail};

@@ -205,6 +205,12 @@ impl Engine {
         self.shared.clock
     }
 
+    /// The longest time in which a watcher hears nothing.
+    #[must_use]
+    pub fn progress_interval(&self) -> Duration {
+        self.shared.config.progress_interval
+    }
+
     /// Since when the log has not been writable; `None` while it works. Nothing expires meanwhile.
     #[must_use]
     pub fn log_lost_at(&self) -> Option<Moment> {

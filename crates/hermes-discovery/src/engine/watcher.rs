@@ -11,6 +11,7 @@ use std::sync::Arc;
 use hermes_core::catalog::{Catalog, NamespaceView, ServiceView};
 use hermes_core::change::{ClusterId, Committed, Revision};
 use hermes_core::feed::Compacted;
+use hermes_core::time::Now;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -177,6 +178,12 @@ impl Watcher {
     /// A change that can be heard without waiting, if there is one.
     pub fn try_next_change(&mut self) -> Option<Arc<Committed>> {
         self.ready.pop_front()
+    }
+
+    /// What time it is by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.shared.clock.now()
     }
 
     fn take_snapshot(&mut self) {

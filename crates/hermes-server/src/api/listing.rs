@@ -1,0 +1,180 @@
+//! The answer about one service, put together from bytes that were encoded before.
+//!
+//! An endpoint is encoded once for each change of it. The list of a service is a concatenation of
+//! those, kept for a second where it is long, under a budget for all of them. What differs for each
+//! request, which endpoint is selected, is written between two pieces.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use hermes_core::budget::{Budget, Share};
+use hermes_core::catalog::ServiceView;
+use hermes_core::endpoint::Endpoint;
+use hermes_core::time::Moment;
+use hermes_core::wire::answer::CACHE_TTL_DEFAULT;
+
+/// Lists of fewer endpoints are put together faster than they are looked up.
+const KEPT_FROM: usize = 16;
+/// How long a list is kept. It bounds the age of every `last_heartbeat` in it.
+const KEPT_MILLIS: u64 = 1_000;
+
+/// The lists of one view, in the view's slot.
+#[derive(Debug, Default)]
+struct Lists {
+    ready: ArcSwapOption<Kept>,
+    all: ArcSwapOption<Kept>,
+}
+
+/// A list that was put together before.
+#[derive(Debug)]
+struct Kept {
+    json: Vec<u8>,
+    until: Moment,
+    _share: Share,
+}
+
+/// A `ServiceDiscoveryResponse` about `view` with `selected` chosen for this request, and all its
+/// endpoints, or only the ready ones.
+pub(super) fn service_json(
+    view: &ServiceView,
+    selected: Option<&Endpoint>,
+    all: bool,
+    (now, budget): (Moment, &Arc<Budget>),
+) -> Vec<u8> {
+    let kept = keeper(view, all);
+    let list = kept
+        .and_then(|kept| kept.load_full())
+        .filter(|kept| now < kept.until);
+    if let Some(list) = list {
+        return with_selection(view, selected, list.json.len(), |out| {
+            out.extend_from_slice(&list.json);
+        });
+    }
+    let chosen = |endpoint: &&Arc<Endpoint>| all || endpoint.is_ready();
+    let endpoints = || {
+        view.endpoints
+            .iter()
+            .filter(chosen)
+            .map(|endpoint| &**endpoint)
+    };
+    let Some(kept) = kept else {
+        let size = endpoints()
+            .map(|endpoint| endpoint.json_size_hint() + 1)
+            .sum();
+        return with_selection(view, selected, size, |out| {
+            write_tail(out, view, endpoints());
+        });
+    };
+    let mut json = Vec::new();
+    write_tail(&mut json, view, endpoints());
+    json.shrink_to_fit();
+    let answer = with_selection(view, selected, json.len(), |out| {
+        out.extend_from_slice(&json);
+    });
+    if let Some(share) = budget.take(json.len()) {
+        let until = Moment(now.0 + KEPT_MILLIS);
+        kept.store(Some(Arc::new(Kept {
+            json,
+            until,
+            _share: share,
+        })));
+    }
+    answer
+}
+
+/// The same with a list of its own: the endpoints that were selected, best first. `url` is that of
+/// the port that was asked for.
+pub(super) fn selection_json(
+    view: &ServiceView,
+    chosen: &[Arc<Endpoint>],
+    url: Option<&str>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_024 * (chosen.len() + 1));
+    let first = chosen.first();
+    write_front(
+        &mut out,
+        view,
+        first.and_then(|e| Some((url?, e.id.as_str()))),
+    );
+    write_tail(&mut out, view, chosen.iter().map(|endpoint| &**endpoint));
+    out
+}
+
+/// Where the list of a view is kept; `None` when it is too short for that.
+fn keeper(view: &ServiceView, all: bool) -> Option<&ArcSwapOption<Kept>> {
+    if view.endpoints.len() < KEPT_FROM {
+        return None;
+    }
+    let lists: &Lists = view.forms.get_or_init(Lists::default)?;
+    Some(if all { &lists.all } else { &lists.ready })
+}
+
+fn with_selection(
+    view: &ServiceView,
+    selected: Option<&Endpoint>,
+    size: usize,
+    write_list: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    const FRONT: usize = 768;
+    let mut out = Vec::with_capacity(FRONT + size);
+    let selected = selected.map(|e| (&*e.registration().address.url, e.id.as_str()));
+    write_front(&mut out, view, selected);
+    write_list(&mut out);
+    out
+}
+
+/// Everything up to the list. Names, ids and URLs hold nothing that JSON would escape; their parsers
+/// see to that.
+fn write_front(out: &mut Vec<u8>, view: &ServiceView, selected: Option<(&str, &str)>) {
+    let (name, namespace) = (view.key.name.as_str(), view.key.namespace.as_str());
+    let (before, between, null) = (",\"selected_url\":", ",\"selected_id\":", "null");
+    let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+    [
+        "{\"service_name\":\"",
+        name,
+        "\",\"namespace\":\"",
+        namespace,
+        "\"",
+        before,
+    ]
+    .into_iter()
+    .for_each(&mut put);
+    match selected {
+        Some((url, id)) => ["\"", url, "\"", between, "\"", id, "\""]
+            .into_iter()
+            .for_each(put),
+        None => [null, between, null].into_iter().for_each(put),
+    }
+}
+
+/// The list and everything after it.
+fn write_tail<'a>(
+    out: &mut Vec<u8>,
+    view: &ServiceView,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) {
+    out.extend_from_slice(format!(",\"cache_ttl\":{CACHE_TTL_DEFAULT},\"endpoints\":").as_bytes());
+    write_list(out, endpoints);
+    let emptied = match view.emptied {
+        Some(emptied) => format!("\"{}\"", emptied.by.word()),
+        None => "null".into(),
+    };
+    let (ready, total) = (view.ready_count(), view.endpoints.len());
+    let revision = view.revision;
+    let end = format!(
+        ",\"ready\":{ready},\"total\":{total},\"emptied\":{emptied},\"revision\":{revision}}}"
+    );
+    out.extend_from_slice(end.as_bytes());
+}
+
+/// A JSON list of endpoints.
+pub(super) fn write_list<'a>(out: &mut Vec<u8>, endpoints: impl Iterator<Item = &'a Endpoint>) {
+    out.push(b'[');
+    for (at, endpoint) in endpoints.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        endpoint.write_json(out);
+    }
+    out.push(b']');
+}

@@ -1,0 +1,192 @@
+//! The HTTP API v1: from a request to an answer.
+//!
+//! [`route`] says where a path leads, [`read`], [`write`] and [`watch`] hold one handler for each
+//! route, [`reply`] makes the answers, and [`error`] is the only place that turns refusals into
+//! status codes. Handlers hold no logic of the registry: they read a request, ask the catalog or the
+//! engine, and write an answer.
+
+mod body;
+mod cursor;
+mod error;
+mod listing;
+mod query;
+mod read;
+mod reply;
+mod route;
+mod watch;
+mod write;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hermes_core::budget::Budget;
+use hermes_core::change::Actor;
+use hermes_core::name::Name;
+use hermes_core::wire::problem::{Problem, code};
+use hermes_discovery::engine::Engine;
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, Response};
+use tokio::sync::watch as signal;
+
+use crate::config::HttpLimits;
+use cursor::Cursors;
+use error::Failure;
+use query::Query;
+use reply::{Body, Reply};
+use route::Route;
+
+/// Everything that handlers need.
+#[derive(Debug)]
+pub(crate) struct Api {
+    engine: Engine,
+    limits: HttpLimits,
+    cursors: Cursors,
+    budget: Arc<Budget>,
+    head: reply::Head,
+    stopping: signal::Receiver<bool>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    actor: Actor,
+}
+
+/// What every handler gets beside its own part of the path.
+struct Call<'a> {
+    api: &'a Api,
+    peer: &'a Peer,
+    headers: &'a HeaderMap,
+    query: Query<'a>,
+}
+
+impl Api {
+    pub(crate) fn new(
+        engine: Engine,
+        limits: HttpLimits,
+        stopping: signal::Receiver<bool>,
+    ) -> Self {
+        Self {
+            head: reply::Head::new(engine.cluster()),
+            cursors: Cursors::new(limits.cursors),
+            budget: Arc::new(Budget::new(limits.encoded_bytes)),
+            engine,
+            limits,
+            stopping,
+        }
+    }
+
+    /// Resolves when the server is stopping.
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.stopping.clone();
+        async move {
+            // An error means that the server itself is gone, which is stopping too.
+            stopping.wait_for(|stopping| *stopping).await.ok();
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Answers one request, whatever it is.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let mut call = Call {
+            api: self,
+            peer,
+            headers: &parts.headers,
+            query: Query::new(parts.uri.query()),
+        };
+        let result = match route::route(path) {
+            Some(route) if route.allows(&parts.method) => {
+                call.dispatch(&parts.method, route, body).await
+            }
+            Some(route) => Err(Failure::method_not_allowed(&parts.method, route.methods())),
+            None => Err(Failure::route_unknown(path)),
+        };
+        let reply = result.unwrap_or_else(Reply::failure);
+        self.head.finish(reply, &self.engine, &parts.headers)
+    }
+}
+
+impl Peer {
+    /// Whoever connects from `address`.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self {
+            actor: address.to_string().into(),
+        }
+    }
+}
+
+impl Call<'_> {
+    async fn dispatch(
+        &mut self,
+        method: &Method,
+        route: Route<'_>,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        match route {
+            Route::Services => self.list_services().await,
+            Route::Service { name } if *method == Method::DELETE => self.forget(&name).await,
+            Route::Service { name } => self.service(&name).await,
+            Route::ServiceUrl { name } => self.url(&name).await,
+            Route::Select { name } => self.select(&name, body).await,
+            Route::Endpoints { name } if *method == Method::POST => self.post(&name, body).await,
+            Route::Endpoints { name } => self.service(&name).await,
+            Route::Endpoint { name, id } => match method.as_str() {
+                "PUT" => self.put(&name, &id, body).await,
+                "PATCH" => self.patch(&name, &id, body).await,
+                "DELETE" => self.deregister(&name, &id).await,
+                _ => self.endpoint(&name, &id).await,
+            },
+            Route::Heartbeat { name, id } => self.heartbeat(&name, &id, body).await,
+            Route::Drain { name, id } if *method == Method::PUT => {
+                self.drain(&name, &id, body).await
+            }
+            Route::Drain { name, id } => self.undrain(&name, &id).await,
+            Route::Heartbeats => self.heartbeats(body).await,
+            Route::Watch => self.watch(),
+            Route::PlainServices => self.plain_services(),
+            Route::PlainService { name } => self.plain_register(&name).await,
+            Route::Health => self.health(),
+            Route::Ready => self.ready(),
+        }
+    }
+
+    /// The namespace that the request speaks of.
+    fn namespace(&mut self) -> Result<Name, Failure> {
+        match self.query.one("namespace")? {
+            None => Ok(Name::default_namespace()),
+            Some(text) if text == "*" => {
+                let detail = "`namespace=*` is only understood by the list of services and by the \
+                              watch. Name one namespace here.";
+                Err(Problem::new(code::INVALID_FIELD, detail)
+                    .at("namespace")
+                    .into())
+            }
+            Some(text) => parse_name("namespace", &text),
+        }
+    }
+
+    /// The same, where `*` (`None`) means all of them.
+    fn namespace_or_all(&mut self) -> Result<Option<Name>, Failure> {
+        match self.query.one("namespace")? {
+            None => Ok(Some(Name::default_namespace())),
+            Some(text) if text == "*" => Ok(None),
+            Some(text) => parse_name("namespace", &text).map(Some),
+        }
+    }
+
+    /// Nothing may be left of the query.
+    fn end_of_query(&mut self, known: &[&str]) -> Result<(), Failure> {
+        Ok(std::mem::take(&mut self.query).finish(known)?)
+    }
+}
+
+/// A name from outside, folded and checked. `what` says which one, for the error.
+fn parse_name(what: &str, text: &str) -> Result<Name, Failure> {
+    let wrong = |error| hermes_core::wire::request::invalid_name(what, text, &error);
+    Ok(Name::parse(text).map_err(wrong)?)
+}

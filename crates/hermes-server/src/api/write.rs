@@ -1,0 +1,344 @@
+//! The writing routes: each makes one command, and shows what came of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hermes_core::change::{ClusterId, Revision};
+use hermes_core::command::{Command, Condition, DrainWish, Request};
+use hermes_core::endpoint::{Endpoint, Registration};
+use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::wire::answer::{HeartbeatsAnswer, RefusedHeartbeat, Seconds};
+use hermes_core::wire::fields::invalid;
+use hermes_core::wire::problem::{Problem, code};
+use hermes_core::wire::request::{
+    Heartbeat, HeartbeatOf, invalid_name, read_drain, read_heartbeat, read_heartbeats, read_patch,
+    read_registration, registration_of_url,
+};
+use hermes_discovery::engine::Outcome;
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use serde_json::json;
+
+use super::error::Failure;
+use super::read::parse_id;
+use super::reply::Reply;
+use super::{Call, body, parse_name};
+
+/// Heartbeats in a lease: a client that misses two still keeps it.
+const HEARTBEATS_PER_LEASE: f64 = 3.0;
+
+impl Call<'_> {
+    /// `PUT …/endpoints/{id}`
+    pub(super) async fn put(
+        &mut self,
+        name: &str,
+        id: &str,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        let (service, id) = (self.service_key(name)?, parse_id(id)?);
+        let new = self.query.switch("new")?;
+        self.end_of_query(&["namespace", "new"])?;
+        let body = self.body(body, body::JSON).await?;
+        self.register(service, id, read_registration(&body)?, new)
+            .await
+    }
+
+    /// `POST …/endpoints`
+    pub(super) async fn post(&mut self, name: &str, body: Incoming) -> Result<Reply, Failure> {
+        let service = self.service_key(name)?;
+        let new = self.query.switch("new")?;
+        self.end_of_query(&["namespace", "new"])?;
+        let body = self.body(body, body::JSON).await?;
+        let registration = read_registration(&body)?;
+        let address = &registration.address;
+        let id = EndpointId::of_address(address.host.as_str(), address.port).map_err(|error| {
+            let what = format!("no id can be made of it ({error}); use PUT with an id of your own");
+            invalid("/host", &what)
+        })?;
+        self.register(service, id, registration, new).await
+    }
+
+    /// `POST /services/{name}?endpoint=URL` of the second seed document (R153).
+    pub(super) async fn plain_register(&mut self, name: &str) -> Result<Reply, Failure> {
+        let service = ServiceKey::new(Name::default_namespace(), parse_name("name", name)?);
+        let endpoint = self
+            .query
+            .one("endpoint")?
+            .map(std::borrow::Cow::into_owned);
+        self.end_of_query(&["endpoint"])?;
+        let endpoint = endpoint.ok_or_else(|| {
+            invalid(
+                "endpoint",
+                "it is missing; add ?endpoint=http://host:port to the path",
+            )
+        })?;
+        let registration = Arc::new(registration_of_url(&endpoint)?);
+        let id = parse_id("default")?;
+        let outcome = self
+            .submit(Command::Register {
+                service,
+                id,
+                registration,
+                new: false,
+            })
+            .await?;
+        Ok(Reply::of(
+            outcome.catalog.revision(),
+            &json!({"status": "registered"}),
+        ))
+    }
+
+    async fn register(
+        &self,
+        service: ServiceKey,
+        id: EndpointId,
+        registration: Registration,
+        new: bool,
+    ) -> Result<Reply, Failure> {
+        let ttl = registration.ttl;
+        let registration = Arc::new(registration);
+        let command = Command::Register {
+            service: service.clone(),
+            id: id.clone(),
+            registration,
+            new,
+        };
+        let outcome = self.submit(command).await?;
+        let interval = ttl.map(|ttl| Seconds(ttl.as_secs_f64() / HEARTBEATS_PER_LEASE));
+        let mut json = b"{\"endpoint\":".to_vec();
+        endpoint_of(&outcome, &service, &id)?.write_json(&mut json);
+        let interval = serde_json::to_string(&interval).unwrap_or_default();
+        let changed = outcome.changed;
+        let rest = format!(",\"heartbeat_interval\":{interval},\"changed\":{changed}}}");
+        json.extend_from_slice(rest.as_bytes());
+        let status = if outcome.registered {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
+        Ok(Reply {
+            status,
+            ..Reply::json(outcome.catalog.revision(), json)
+        })
+    }
+
+    /// `PATCH …/endpoints/{id}`
+    pub(super) async fn patch(
+        &mut self,
+        name: &str,
+        id: &str,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        let (service, id) = (self.service_key(name)?, parse_id(id)?);
+        self.end_of_query(&["namespace"])?;
+        let body = self.body(body, body::MERGE_PATCH).await?;
+        let patch = read_patch(&body)?;
+        let command = Command::Override {
+            service: service.clone(),
+            id: id.clone(),
+            patch,
+        };
+        let outcome = self.submit(command).await?;
+        endpoint_reply(&outcome, &service, &id)
+    }
+
+    /// `PUT …/endpoints/{id}/drain`
+    pub(super) async fn drain(
+        &mut self,
+        name: &str,
+        id: &str,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        let body = self.body(body, body::JSON).await?;
+        self.set_drain(name, id, Some(read_drain(&body)?)).await
+    }
+
+    /// `DELETE …/endpoints/{id}/drain`
+    pub(super) async fn undrain(&mut self, name: &str, id: &str) -> Result<Reply, Failure> {
+        self.set_drain(name, id, None).await
+    }
+
+    async fn set_drain(
+        &mut self,
+        name: &str,
+        id: &str,
+        wish: Option<DrainWish>,
+    ) -> Result<Reply, Failure> {
+        let (service, id) = (self.service_key(name)?, parse_id(id)?);
+        self.end_of_query(&["namespace"])?;
+        let command = Command::Drain {
+            service: service.clone(),
+            id: id.clone(),
+            wish,
+        };
+        let outcome = self.submit(command).await?;
+        endpoint_reply(&outcome, &service, &id)
+    }
+
+    /// `DELETE …/endpoints/{id}`
+    pub(super) async fn deregister(&mut self, name: &str, id: &str) -> Result<Reply, Failure> {
+        let (service, id) = (self.service_key(name)?, parse_id(id)?);
+        let incarnation = self
+            .query
+            .integer("incarnation", 1, u64::MAX)?
+            .map(Revision);
+        self.end_of_query(&["namespace", "incarnation"])?;
+        let outcome = self
+            .submit(Command::Deregister {
+                service,
+                id,
+                incarnation,
+            })
+            .await?;
+        Ok(Reply::no_content(outcome.catalog.revision()))
+    }
+
+    /// `DELETE /api/v1/services/{name}`
+    pub(super) async fn forget(&mut self, name: &str) -> Result<Reply, Failure> {
+        let service = self.service_key(name)?;
+        self.end_of_query(&["namespace"])?;
+        let outcome = self.submit(Command::Forget { service }).await?;
+        Ok(Reply::no_content(outcome.catalog.revision()))
+    }
+
+    /// `PUT …/endpoints/{id}/heartbeat`
+    pub(super) async fn heartbeat(
+        &mut self,
+        name: &str,
+        id: &str,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        let (service, id) = (self.service_key(name)?, parse_id(id)?);
+        self.end_of_query(&["namespace"])?;
+        let heartbeat = read_heartbeat(&self.body(body, body::JSON).await?)?;
+        let engine = &self.api.engine;
+        let beaten = engine.heartbeat(&service, &id, &heartbeat).await;
+        let catalog = engine.catalog();
+        beaten.map_err(|refusal| Failure::of_refusal(refusal, &catalog))?;
+        Ok(Reply::no_content(catalog.revision()))
+    }
+
+    /// `POST /api/v1/heartbeats`
+    pub(super) async fn heartbeats(&mut self, body: Incoming) -> Result<Reply, Failure> {
+        let namespace = self.namespace()?;
+        self.end_of_query(&["namespace"])?;
+        let bounds = (
+            self.api.limits.heartbeats_bytes,
+            self.api.limits.body_within,
+        );
+        let body = body::read(self.headers, body, body::JSON, bounds).await?;
+        let all = read_heartbeats(&body)?;
+        let count = all.len();
+        let mut refused = Vec::new();
+        for of in all {
+            if let Err(failure) = self.heartbeat_of(&namespace, &of).await {
+                let (code, detail) = (failure.problem.code.clone(), failure.problem.detail.clone());
+                refused.push(RefusedHeartbeat {
+                    service_name: of.service,
+                    id: of.id,
+                    code,
+                    detail,
+                });
+            }
+        }
+        let answer = HeartbeatsAnswer {
+            accepted: count - refused.len(),
+            refused,
+        };
+        Ok(Reply::of(self.api.engine.catalog().revision(), &answer))
+    }
+
+    async fn heartbeat_of(&self, namespace: &Name, of: &HeartbeatOf) -> Result<(), Failure> {
+        let service = ServiceKey::new(namespace.clone(), parse_name("service", &of.service)?);
+        let id = EndpointId::parse(&of.id).map_err(|error| invalid_name("id", &of.id, &error))?;
+        let heartbeat = Heartbeat {
+            incarnation: of.incarnation,
+            ..Heartbeat::default()
+        };
+        let engine = &self.api.engine;
+        let beaten = engine.heartbeat(&service, &id, &heartbeat).await;
+        beaten.map_err(|refusal| Failure::of_refusal(refusal, &engine.catalog()))
+    }
+
+    /// Asks the engine for a change, under the caller's condition.
+    async fn submit(&self, command: Command) -> Result<Outcome, Failure> {
+        let condition = self.condition()?;
+        let actor = Arc::clone(&self.peer.actor);
+        let submitted = self
+            .api
+            .engine
+            .submit(Request {
+                command,
+                actor,
+                condition,
+            })
+            .await;
+        submitted.map_err(|refusal| Failure::of_refusal(refusal, &self.api.engine.catalog()))
+    }
+
+    /// `If-Match` and `If-None-Match` of a writing request.
+    fn condition(&self) -> Result<Condition, Failure> {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().trim().to_owned();
+        let if_match = self.headers.get(IF_MATCH).map(text);
+        let if_none_match = self.headers.get(IF_NONE_MATCH).map(text);
+        match (if_match.as_deref(), if_none_match.as_deref()) {
+            (None, None) => Ok(Condition::Always),
+            (None, Some("*")) => Ok(Condition::Absent),
+            (Some("*"), None) => Ok(Condition::Present),
+            (Some(tag), None) => match revision_of_tag(tag) {
+                Some((cluster, revision)) if cluster == self.api.engine.cluster() => {
+                    Ok(Condition::ServiceAt(revision))
+                }
+                // A tag of another cluster, or one that was never given out, matches nothing.
+                _ => Ok(Condition::ServiceAt(Revision(u64::MAX))),
+            },
+            _ => {
+                let detail = "On a writing request, either If-Match with an ETag of the service (or \
+                              *) or If-None-Match: * is understood.";
+                Err(Problem::new(code::INVALID_FIELD, detail)
+                    .at("If-Match")
+                    .into())
+            }
+        }
+    }
+
+    async fn body(&self, body: Incoming, media_type: &str) -> Result<Bytes, Failure> {
+        let bounds = (self.api.limits.body_bytes, self.api.limits.body_within);
+        body::read(self.headers, body, media_type, bounds).await
+    }
+
+    fn service_key(&mut self, name: &str) -> Result<ServiceKey, Failure> {
+        Ok(ServiceKey::new(
+            self.namespace()?,
+            parse_name("name", name)?,
+        ))
+    }
+}
+
+/// Takes apart what `Head::etag` made.
+fn revision_of_tag(tag: &str) -> Option<(ClusterId, Revision)> {
+    let inner = tag.strip_prefix("W/\"")?.strip_suffix('"')?;
+    let (cluster, revision) = inner.split_once('-')?;
+    Some((ClusterId::parse(cluster)?, Revision(revision.parse().ok()?)))
+}
+
+/// The endpoint as the change left it.
+fn endpoint_of<'a>(
+    outcome: &'a Outcome,
+    service: &ServiceKey,
+    id: &EndpointId,
+) -> Result<&'a Arc<Endpoint>, Failure> {
+    hermes_core::plan::find_endpoint(&outcome.catalog, service, id)
+        .map_err(|rejection| Failure::of_rejection(rejection, &outcome.catalog))
+}
+
+fn endpoint_reply(
+    outcome: &Outcome,
+    service: &ServiceKey,
+    id: &EndpointId,
+) -> Result<Reply, Failure> {
+    let mut json = Vec::new();
+    endpoint_of(outcome, service, id)?.write_json(&mut json);
+    Ok(Reply::json(outcome.catalog.revision(), json))
+}
