@@ -66,9 +66,9 @@ impl Story {
                 for line in std::mem::take(&mut self.state) {
                     self.print(&line, output)?;
                 }
+                let revision = &data["revision"];
                 output.say(&format!(
-                    "so it is at revision {}; now the changes",
-                    data["revision"]
+                    "this is the state at revision {revision}; changes follow"
                 ));
             }
             "change" => {
