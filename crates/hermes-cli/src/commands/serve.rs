@@ -3,6 +3,7 @@
 //! There are no keys yet, so it listens on loopback only; on another address everybody who reaches
 //! the machine could rewrite the registry.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -167,6 +168,7 @@ fn start_tracing(level: &str) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .compact()
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
