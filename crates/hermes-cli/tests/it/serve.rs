@@ -1,0 +1,82 @@
+//! `hermes serve`: how it begins, what it refuses, how it ends.
+
+use crate::command::run;
+use crate::server::Server;
+
+#[test]
+fn the_first_line_says_where_it_listens_and_the_talk_what_to_type_next() {
+    let mut server = Server::start();
+    assert!(
+        server.url.starts_with("http://127.0.0.1:"),
+        "{}",
+        server.url
+    );
+    let next = server
+        .running
+        .err
+        .until(|line| line.contains("register web"));
+    assert_eq!(
+        next.trim(),
+        format!(
+            "hermes --addr {} register web http://127.0.0.1:8080",
+            server.url
+        )
+    );
+    let status = server.run("status").exits(0);
+    assert!(status.out.contains(&server.url), "{status:?}");
+}
+
+#[test]
+fn it_listens_on_loopback_only_and_says_why() {
+    for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8001"] {
+        let ran = run(&format!("serve --listen {open}")).exits(2).prints(&[]);
+        ran.says("this release has no keys")
+            .says("--listen 127.0.0.1:");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_failure_that_says_what_to_do() {
+    let server = Server::start();
+    let address = server.url.strip_prefix("http://").unwrap();
+    let ran = run(&format!("serve --listen {address}"))
+        .exits(1)
+        .prints(&[]);
+    ran.says(address).says("--listen");
+}
+
+#[test]
+fn what_it_cannot_do_is_said_and_not_ignored() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display();
+    let mut server = Server::start_with(&format!("--data-dir {path} --log memory"));
+    server
+        .running
+        .err
+        .until(|line| line.contains("in memory") && line.contains("is not used"));
+    run("serve --addr http://127.0.0.1:1")
+        .exits(2)
+        .says("--listen");
+    run("serve --listen 8001").exits(2);
+    run("serve --log etcd").exits(2).says("memory");
+    run("serve --listen 127.0.0.1:0 --log-level loud")
+        .exits(2)
+        .says("debug");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_lets_it_finish_and_tells_watchers_goodbye() {
+    for signal in ["INT", "TERM"] {
+        let mut server = Server::start();
+        let mut watch = server.start_command("watch -o json --once");
+        watch.out.until(|line| line.contains("\"synced\""));
+        server.running.signal(signal);
+        let status = server.running.wait();
+        assert_eq!(status.code(), Some(0), "{signal}");
+        watch
+            .out
+            .until(|line| line.contains("\"goodbye\"") && line.contains("shutdown"));
+        assert_eq!(watch.wait().code(), Some(6), "{signal}");
+    }
+}
