@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
-use hermes_server::{Config, Server};
+use hermes_server::log::Options;
+use hermes_server::{Config, LogConfig, Server};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -20,8 +21,9 @@ use crate::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   hermes serve
+  hermes serve --data-dir /var/lib/hermes
   hermes serve --listen 127.0.0.1:9001 --log-level debug
-  hermes serve --listen 127.0.0.1:0
+  hermes serve --listen 127.0.0.1:0 --log memory
 
 The first line on stdout is `listening on http://HOST:PORT`; a script may wait for it.
 SIGINT and SIGTERM let it finish what it has begun (exit code 0); a second one ends it at once.";
@@ -39,11 +41,16 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:8001", value_name = "HOST:PORT")]
     listen: SocketAddr,
-    /// Where data will be kept
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    /// Where what is registered is kept; made when it is not there
+    #[arg(
+        long,
+        env = "HERMES_DATA_DIR",
+        default_value = "hermes-data",
+        value_name = "DIR"
+    )]
+    data_dir: PathBuf,
     /// How durable changes are
-    #[arg(long, value_enum, default_value_t = Log::Memory)]
+    #[arg(long, value_enum, default_value_t = Log::File)]
     log: Log,
     /// What is told on stderr: off, error, warn, info, debug, trace, or filters of tracing
     #[arg(
@@ -59,6 +66,8 @@ pub(crate) struct Arguments {
 /// Where changes are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Log {
+    /// On disk: what was acknowledged survives the process and the machine
+    File,
     /// In memory: a restart begins with an empty registry
     Memory,
 }
@@ -66,13 +75,6 @@ enum Log {
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     refuse_strangers(arguments.listen)?;
     start_tracing(&arguments.log_level)?;
-    let Log::Memory = arguments.log;
-    if let Some(directory) = &arguments.data_dir {
-        output.say(&format!(
-            "this release keeps everything in memory; {} is not used",
-            directory.display()
-        ));
-    }
     // Every watcher is an open file. Where the limit cannot be raised the server still works.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
@@ -84,6 +86,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failur
         .build()?;
     let config = Config {
         listen: arguments.listen,
+        log: arguments.log_config(),
         ..Config::default()
     };
     let exit = runtime.block_on(serve(config, output));
@@ -91,7 +94,25 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failur
     exit
 }
 
+impl Arguments {
+    fn log_config(&self) -> LogConfig {
+        match self.log {
+            Log::Memory => LogConfig::Memory,
+            Log::File => LogConfig::File {
+                directory: self.data_dir.clone(),
+                options: Options::default(),
+            },
+        }
+    }
+}
+
 async fn serve(config: Config, output: &Output) -> Result<Exit, Failure> {
+    let kept = match &config.log {
+        LogConfig::Memory => "everything is kept in memory".to_owned(),
+        LogConfig::File { directory, .. } => {
+            format!("what is registered is kept in {}", directory.display())
+        }
+    };
     // Before anybody can learn the address, so that no signal finds the default handler.
     let mut signals = Signals::install()?;
     let server = Server::bind(config).await.map_err(|error| Failure::Told {
@@ -101,6 +122,7 @@ async fn serve(config: Config, output: &Output) -> Result<Exit, Failure> {
     })?;
     let url = format!("http://{}", server.address());
     output.line(&format!("listening on {url}"))?;
+    output.say(&format!("{kept}. Next, in another terminal:"));
     welcome(server.address(), output);
 
     let (stop, stopped) = oneshot::channel::<()>();
@@ -128,7 +150,6 @@ fn welcome(address: SocketAddr, output: &Output) {
     } else {
         format!("hermes --addr http://{address}")
     };
-    output.say("everything is kept in memory. Next, in another terminal:");
     output.say(&format!("  {hermes} register web http://127.0.0.1:8080"));
     output.say(&format!("  {hermes} resolve web"));
     output.say(&format!("  {hermes} watch"));

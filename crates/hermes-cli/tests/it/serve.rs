@@ -39,7 +39,7 @@ fn it_listens_on_loopback_only_and_says_why() {
 fn a_port_that_is_taken_is_a_failure_that_says_what_to_do() {
     let server = Server::start();
     let address = server.url.strip_prefix("http://").unwrap();
-    let ran = run(&format!("serve --listen {address}"))
+    let ran = run(&format!("serve --log memory --listen {address}"))
         .exits(1)
         .prints(&[]);
     ran.says(address).says("--listen");
@@ -47,19 +47,12 @@ fn a_port_that_is_taken_is_a_failure_that_says_what_to_do() {
 
 #[test]
 fn what_it_cannot_do_is_said_and_not_ignored() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().display();
-    let mut server = Server::start_with(&format!("--data-dir {path} --log memory"));
-    server
-        .running
-        .err
-        .until(|line| line.contains("in memory") && line.contains("is not used"));
     run("serve --addr http://127.0.0.1:1")
         .exits(2)
         .says("--listen");
     run("serve --listen 8001").exits(2);
     run("serve --log etcd").exits(2).says("memory");
-    run("serve --listen 127.0.0.1:0 --log-level loud")
+    run("serve --log memory --listen 127.0.0.1:0 --log-level loud")
         .exits(2)
         .says("debug");
 }
@@ -79,4 +72,23 @@ fn a_signal_lets_it_finish_and_tells_watchers_goodbye() {
             .until(|line| line.contains("\"goodbye\"") && line.contains("shutdown"));
         assert_eq!(watch.wait().code(), Some(6), "{signal}");
     }
+}
+
+#[test]
+fn what_was_registered_is_there_after_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let serve = || Server::start_with(&format!("--data-dir {}", directory.path().display()));
+    let server = serve();
+    server.register("web", "a");
+    // Dropping it kills it without a word.
+    drop(server);
+    let server = serve();
+    server.run("resolve web").exits(0);
+    let taken = format!(
+        "serve --listen 127.0.0.1:0 --data-dir {}",
+        directory.path().display()
+    );
+    run(&taken)
+        .exits(1)
+        .says("is used by another Hermes server");
 }

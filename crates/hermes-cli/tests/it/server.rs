@@ -9,8 +9,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// One that leaves nothing behind.
     pub(crate) fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("--log memory")
     }
 
     /// With more arguments than where to listen.
