@@ -12,12 +12,12 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::failure::Failure;
 
-/// How data is written.
+/// How data is written. (Comments that are documentation would become help, and make it long.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // For people.
     Table,
-    /// The API's own objects, unchanged, one a line.
+    // The API's own objects, unchanged, one a line.
     Json,
 }
 

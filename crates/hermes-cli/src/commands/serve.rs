@@ -38,10 +38,10 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:8001", value_name = "HOST:PORT")]
     listen: SocketAddr,
-    /// Where data will be kept
+    /// Where data is kept, once there is a log on disk; not used yet
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// How durable changes are
+    /// Where changes are kept; memory: a restart begins with an empty registry
     #[arg(long, value_enum, default_value_t = Log::Memory)]
     log: Log,
     /// What is told on stderr: off, error, warn, info, debug, trace, or filters of tracing
@@ -58,7 +58,6 @@ pub(crate) struct Arguments {
 /// Where changes are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Log {
-    /// In memory: a restart begins with an empty registry
     Memory,
 }
 

@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   hermes services
   hermes services --prefix memory --tag eu
-  hermes services --namespace *
+  hermes services --namespace '*'
   hermes services -o json";
 
 /// List the services
