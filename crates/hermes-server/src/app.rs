@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use hermes_core::change::ClusterId;
 use hermes_discovery::clock::Clock;
-use hermes_discovery::engine::Engine;
+use hermes_discovery::engine::{Engine, TooManyWatchers};
 use hermes_discovery::log::{LogError, MemoryLog};
-use hermes_discovery::probe::{Prober, ProberHandle};
+use hermes_discovery::probe::Prober;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -22,7 +22,6 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     engine: Engine,
-    prober: ProberHandle,
     api: Arc<Api>,
     config: Config,
     stopping: watch::Sender<bool>,
@@ -52,6 +51,9 @@ pub enum StartError {
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] LogError),
+    /// Nobody may watch, not even the probes.
+    #[error("the probes cannot follow the changes: {0}")]
+    Watchers(#[from] TooManyWatchers),
 }
 
 impl Server {
@@ -76,14 +78,18 @@ impl Server {
         };
         let log = MemoryLog::new(ClusterId(fastrand::u64(..)));
         let engine = Engine::start(engine_config, Clock::system(), log).await?;
-        let prober = Prober::start(engine.clone(), config.probe.clone());
+        let prober = Prober::start(engine.clone(), config.probe.clone())?;
         let (stopping, stopped) = watch::channel(false);
-        let api = Arc::new(Api::new(engine.clone(), config.http.clone(), stopped));
+        let api = Arc::new(Api::new(
+            engine.clone(),
+            prober,
+            config.http.clone(),
+            stopped,
+        ));
         Ok(Self {
             listener,
             address,
             engine,
-            prober,
             api,
             config,
             stopping,
@@ -112,7 +118,6 @@ impl Server {
         {
             tracing::warn!("some requests were not finished in time and are cut off");
         }
-        drop(self.prober);
         self.engine.stop();
     }
 }

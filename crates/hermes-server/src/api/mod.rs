@@ -24,6 +24,7 @@ use hermes_core::change::Actor;
 use hermes_core::name::Name;
 use hermes_core::wire::problem::{Problem, code};
 use hermes_discovery::engine::Engine;
+use hermes_discovery::probe::ProberHandle;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::sync::watch as signal;
@@ -39,6 +40,7 @@ use route::Route;
 #[derive(Debug)]
 pub(crate) struct Api {
     engine: Engine,
+    prober: ProberHandle,
     limits: HttpLimits,
     cursors: Cursors,
     budget: Arc<Budget>,
@@ -63,6 +65,7 @@ struct Call<'a> {
 impl Api {
     pub(crate) fn new(
         engine: Engine,
+        prober: ProberHandle,
         limits: HttpLimits,
         stopping: signal::Receiver<bool>,
     ) -> Self {
@@ -71,6 +74,7 @@ impl Api {
             cursors: Cursors::new(limits.cursors),
             budget: Arc::new(Budget::new(limits.encoded_bytes)),
             engine,
+            prober,
             limits,
             stopping,
         }
