@@ -3,6 +3,7 @@
 //! There are no keys yet, so it listens on loopback only; on another address everybody who reaches
 //! the machine could rewrite the registry.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -166,10 +167,17 @@ fn start_tracing(level: &str) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .compact()
         .with_target(false)
+        .with_ansi(colours_are_welcome())
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
     Ok(())
+}
+
+/// Only on a terminal, and only where nobody said no (https://no-color.org).
+fn colours_are_welcome() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !refused
 }
 
 /// The signals that ask the server to stop.
