@@ -7,6 +7,7 @@
 
 mod body;
 mod cursor;
+mod digits;
 mod error;
 mod listing;
 mod query;
@@ -107,7 +108,7 @@ impl Api {
             None => Err(Failure::route_unknown(path)),
         };
         let reply = result.unwrap_or_else(Reply::failure);
-        self.head.finish(reply, &self.engine, &parts.headers)
+        self.head.finish(reply, &self.engine, parts.headers)
     }
 }
 
