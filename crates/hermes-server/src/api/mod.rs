@@ -17,6 +17,7 @@ mod route;
 mod watch;
 mod write;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(crate) struct Api {
     cursors: Cursors,
     budget: Arc<Budget>,
     head: reply::Head,
+    /// Lent to every request that names no other.
+    default_namespace: Name,
     stopping: signal::Receiver<bool>,
 }
 
@@ -71,6 +74,7 @@ impl Api {
             head: reply::Head::new(engine.cluster()),
             cursors: Cursors::new(limits.cursors),
             budget: Arc::new(Budget::new(limits.encoded_bytes)),
+            default_namespace: Name::default_namespace(),
             engine,
             limits,
             stopping,
@@ -121,7 +125,7 @@ impl Peer {
     }
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     async fn dispatch(
         &mut self,
         method: &Method,
@@ -157,9 +161,9 @@ impl Call<'_> {
     }
 
     /// The namespace that the request speaks of.
-    fn namespace(&mut self) -> Result<Name, Failure> {
+    fn namespace(&mut self) -> Result<Cow<'a, Name>, Failure> {
         match self.query.one("namespace")? {
-            None => Ok(Name::default_namespace()),
+            None => Ok(Cow::Borrowed(&self.api.default_namespace)),
             Some(text) if text == "*" => {
                 let detail = "`namespace=*` is only understood by the list of services and by the \
                               watch. Name one namespace here.";
@@ -167,14 +171,14 @@ impl Call<'_> {
                     .at("namespace")
                     .into())
             }
-            Some(text) => parse_name("namespace", &text),
+            Some(text) => parse_name("namespace", &text).map(Cow::Owned),
         }
     }
 
     /// The same, where `*` (`None`) means all of them.
     fn namespace_or_all(&mut self) -> Result<Option<Name>, Failure> {
         match self.query.one("namespace")? {
-            None => Ok(Some(Name::default_namespace())),
+            None => Ok(Some(self.api.default_namespace.clone())),
             Some(text) if text == "*" => Ok(None),
             Some(text) => parse_name("namespace", &text).map(Some),
         }
