@@ -310,7 +310,7 @@ impl Call<'_> {
 
     fn service_key(&mut self, name: &str) -> Result<ServiceKey, Failure> {
         Ok(ServiceKey::new(
-            self.namespace()?,
+            self.namespace()?.into_owned(),
             parse_name("name", name)?,
         ))
     }
