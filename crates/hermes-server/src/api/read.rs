@@ -331,11 +331,17 @@ impl Call<'_> {
             return Ok(());
         };
         let after = revision.unwrap_or_default();
-        let is_news =
-            |catalog: &Catalog| revision_of(catalog) > after || after > catalog.revision();
-        if is_news(&self.api.engine.catalog()) {
-            return Ok(());
-        }
+        let seen = {
+            let catalog = self.api.engine.catalog();
+            let seen = revision_of(&catalog);
+            if seen > after || after > catalog.revision() {
+                return Ok(());
+            }
+            seen
+        };
+        // Whatever changes from here on is beyond `after`. A service that is forgotten has no revision
+        // any more, which is news as well.
+        let is_news = |catalog: &Catalog| revision_of(catalog) != seen;
         let mut watcher = self.api.engine.watch(interest, Resume::Fresh)?;
         let news = async {
             // The watcher was there before this second look, so nothing falls between.
