@@ -245,6 +245,10 @@ impl<L: Log> Writer<L> {
                 self.leases.follow(&change, &self.catalog, now.moment);
                 committed.push(change);
             }
+            if registered {
+                // Also a new process that registers the very same was heard from.
+                hear(&self.catalog, &ask.request.command, now);
+            }
             if conflict {
                 self.plan_again(ask);
             } else {
@@ -322,7 +326,7 @@ fn is_being_removed(catalog: &Catalog, command: &Command) -> bool {
         .is_some_and(|endpoint| endpoint.pulse.lease.is_closed())
 }
 
-/// Renews the lease of an endpoint that was heard from by a request that changes nothing.
+/// Renews the lease of an endpoint that was heard from by a request.
 fn hear(catalog: &Catalog, command: &Command, now: Now) {
     let endpoint = command
         .id()
