@@ -23,6 +23,8 @@ const BATCH_MAX: usize = 512;
 const CONFLICTS_MAX: u32 = 8;
 /// How long expiries rest when the log could not be written.
 const LOG_RETRY_MILLIS: u64 = 1_000;
+/// How long an expiry rests that strangers' changes kept coming before.
+const CONFLICT_RETRY_MILLIS: u64 = 100;
 
 /// A request on its way, with whoever waits for the answer.
 #[derive(Debug)]
@@ -275,7 +277,8 @@ impl<L: Log> Writer<L> {
             self.waiting.push_back(ask);
             return;
         }
-        self.reopen(&ask, self.shared.clock.now().moment);
+        let now = self.shared.clock.now().moment;
+        self.reopen(&ask, Moment(now.0 + CONFLICT_RETRY_MILLIS));
         let detail = "others kept changing the same endpoint".to_owned();
         ask.answer(Err(Refusal::LogUnavailable(detail)));
     }
