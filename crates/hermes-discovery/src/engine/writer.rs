@@ -78,6 +78,17 @@ pub(super) struct Lanes {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
+impl Lanes {
+    /// Takes no more asks, and drops those that are in the lanes. A lane that is only dropped may
+    /// keep an ask that was on its way into it, and whoever asked would wait for ever.
+    async fn close(&mut self) {
+        for lane in [&mut self.requests, &mut self.reports] {
+            lane.close();
+            while lane.recv().await.is_some() {}
+        }
+    }
+}
+
 /// The one who changes things.
 pub(super) struct Writer<L> {
     log: L,
@@ -116,8 +127,9 @@ impl<L: Log> Writer<L> {
             // Under a steady flood every receive is ready at once; others want to run too.
             tokio::task::yield_now().await;
         }
-        // Asks that are dropped here with their lanes are answered as stopping.
         self.shared.stop.send_replace(true);
+        // Asks that are dropped, here and with what waits, are answered as stopping.
+        self.lanes.close().await;
     }
 
     /// Waits for the first ask of any lane; `false` when the engine was stopped.
