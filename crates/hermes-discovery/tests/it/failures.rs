@@ -365,11 +365,8 @@ async fn everyone_is_answered_however_the_stop_comes_between() {
             let engine = engine.clone();
             clients.spawn(async move {
                 for number in 0.. {
-                    let id = id(&format!("e{client}-{number}"));
-                    match engine
-                        .submit(register(&service("web"), &id, &tagged("x")))
-                        .await
-                    {
+                    let (own, id) = (service(&format!("w{client}")), id(&format!("e{number}")));
+                    match engine.submit(register(&own, &id, &tagged("x"))).await {
                         Ok(outcome) => assert!(outcome.registered),
                         Err(refusal) => return assert_eq!(refusal, Refusal::Stopping),
                     }

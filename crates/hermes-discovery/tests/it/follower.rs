@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use hermes_core::catalog::Catalog;
-use hermes_core::change::Revision;
+use hermes_core::change::{Change, Revision};
 use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_discovery::engine::{Event, ResetReason, Watcher};
+use hermes_discovery::log::Record;
 
 use crate::make::within;
 
@@ -21,6 +22,8 @@ pub(crate) struct Follower {
     pub(crate) synced: Revision,
     /// The changes since then.
     pub(crate) changes: Vec<u64>,
+    /// What was forgotten at each reset: from where on, up to where, and the changes between.
+    stretches: Vec<(Revision, Revision, Vec<u64>)>,
     pub(crate) resets: Vec<ResetReason>,
 }
 
@@ -42,6 +45,7 @@ impl Follower {
             heard: revision,
             synced: revision,
             changes: Vec::new(),
+            stretches: Vec::new(),
             resets: Vec::new(),
         }
     }
@@ -71,6 +75,13 @@ impl Follower {
         self.changes[before..].to_vec()
     }
 
+    /// Hears everything up to `revision`, and gives the revisions of the changes on the way.
+    pub(crate) async fn changes_up_to(&mut self, revision: u64) -> Vec<u64> {
+        let before = self.changes.len();
+        self.hear(Revision(revision)).await;
+        self.changes[before..].to_vec()
+    }
+
     /// Every endpoint that it knows, as [`crate::make::listed`] lists a catalog's.
     pub(crate) fn listed(&self) -> Vec<(ServiceKey, EndpointId, Revision)> {
         let entry = |((service, id), revision): (&(ServiceKey, EndpointId), &Revision)| {
@@ -83,6 +94,29 @@ impl Follower {
     #[track_caller]
     pub(crate) fn assert_knows(&self, catalog: &Catalog) {
         assert_eq!(self.listed(), crate::make::listed(catalog));
+    }
+
+    /// That it heard every change of `log` that it says it heard, before every reset and after the
+    /// last; of services that are `of_interest`.
+    pub(crate) fn assert_no_gap(&mut self, log: &[Record], of_interest: impl Fn(&Change) -> bool) {
+        self.end_stretch();
+        for (from, to, heard) in &self.stretches {
+            let is_meant = |record: &&Record| {
+                record.revision > *from && record.revision <= *to && of_interest(&record.change)
+            };
+            let expected = log.iter().filter(is_meant).map(|record| record.revision.0);
+            assert_eq!(
+                *heard,
+                expected.collect::<Vec<_>>(),
+                "after {from}, up to {to}"
+            );
+        }
+    }
+
+    fn end_stretch(&mut self) {
+        let heard = std::mem::take(&mut self.changes);
+        self.stretches.push((self.synced, self.heard, heard));
+        self.synced = self.heard;
     }
 
     fn take_in(&mut self, event: &Event) {
@@ -134,7 +168,7 @@ impl Follower {
             Event::Reset(reason, _) => {
                 self.resets.push(*reason);
                 self.state.clear();
-                self.changes.clear();
+                self.end_stretch();
                 self.is_in_snapshots = true;
             }
         }
