@@ -8,4 +8,5 @@ mod lease;
 mod machine;
 mod make;
 mod replay;
+mod select;
 mod step;
