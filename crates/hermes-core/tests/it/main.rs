@@ -8,5 +8,7 @@ mod lease;
 mod machine;
 mod make;
 mod replay;
+mod request;
 mod select;
 mod step;
+mod wire;
