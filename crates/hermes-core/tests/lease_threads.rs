@@ -69,7 +69,7 @@ fn accepted<const N: usize>(heartbeats: [JoinHandle<Option<u64>>; N]) -> Vec<u64
 }
 
 /// Catches: `renew` that stores instead of comparing and swapping (a heartbeat is accepted and
-/// expired all the same); `close_if_due` that stores; a deadline that is compared with `>=`.
+/// expired all the same); `close_if_due` that stores.
 #[test]
 fn an_accepted_heartbeat_is_never_followed_by_an_expiry_within_its_ttl() {
     loom::model(|| {

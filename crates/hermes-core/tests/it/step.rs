@@ -135,9 +135,9 @@ static PATCHES: LazyLock<Vec<OverridePatch>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Sixty to a hundred steps.
+/// Sixty to eighty steps.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 60..100)
+    prop::collection::vec(step(), 60..80)
 }
 
 /// Limits that so few names reach.
@@ -163,7 +163,7 @@ fn step() -> impl Strategy<Value = Step> {
     };
     let wait = prop_oneof![
         6 => 1_u64..900,
-        3 => prop::sample::select(vec![999, 1_000, 1_999, 4_999, 5_000]),
+        3 => prop::sample::select(vec![999, 1_000, 1_999, 4_999, 5_000, 20_000]),
         1 => 10_000_u64..70_000,
     ];
     prop_oneof![
