@@ -95,7 +95,7 @@ fn an_accepted_heartbeat_is_never_followed_by_an_expiry_within_its_ttl() {
     });
 }
 
-/// Catches: `reopen` that forgets the deadline, or that sets one in the past.
+/// Catches: a failed expiry that leaves the lease closed; `renew` that stores.
 #[test]
 fn a_failed_commit_opens_the_lease_for_every_heartbeat_that_comes_after() {
     explore(|| {
@@ -108,6 +108,7 @@ fn a_failed_commit_opens_the_lease_for_every_heartbeat_that_comes_after() {
         }
         let second = lease.close_if_due(Moment(18));
         let accepted = accepted(beats);
+        assert_ne!(second, Closing::WasClosed);
         if second == Closing::Closed {
             assert!(accepted.iter().all(|heard| heard + TTL <= 18));
         } else {
@@ -119,8 +120,8 @@ fn a_failed_commit_opens_the_lease_for_every_heartbeat_that_comes_after() {
     });
 }
 
-/// Catches: `begin` that sets the deadline instead of moving it forward (the later heartbeat loses a
-/// millisecond); `begin` that leaves a closed lease closed (what registered a moment ago is expired).
+/// Catches: `begin` that stores the moment instead of moving it forward (the later heartbeat loses a
+/// millisecond); `begin` that does nothing to a closed lease (what has just registered is expired).
 #[test]
 fn registering_again_beside_a_heartbeat_keeps_what_either_was_promised() {
     explore(|| {
@@ -138,7 +139,8 @@ fn registering_again_beside_a_heartbeat_keeps_what_either_was_promised() {
     });
 }
 
-/// Catches: `close_if_due` without its second look at the TTL.
+/// Catches: `close_if_due` without its second look at the TTL; `begin` that moves the lease but does
+/// not open it.
 #[test]
 fn a_lease_made_longer_is_not_closed_by_its_old_ttl() {
     explore(|| {
