@@ -174,7 +174,7 @@ fn start_tracing(level: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Only on a terminal, and only where nobody said no (https://no-color.org).
+/// Only on a terminal, and only where nobody said no (<https://no-color.org>).
 fn colours_are_welcome() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !refused

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything that asks for a change enters through a lane of its own, so that a flood of requests
-//! never delays an expiry or drops a probe result. A single task, the [`writer`], takes a batch,
+//! never delays an expiry or drops a probe result. A single task, the writer, takes a batch,
 //! plans it, commits it as one group, applies it, publishes the next catalog and only then answers:
 //! an acknowledged write is in the log and is seen by every later read.
 //!
