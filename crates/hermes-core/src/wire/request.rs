@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::fields::{
-    Fields, duration_of, expected, integer_of, invalid, read_object, string_of, too_many,
+    Fields, duration_of, expected, integer_of, invalid, pointer_to, read_object, string_of,
+    too_many,
 };
 use super::problem::{Problem, code};
-use crate::address::{Address, Host, Scheme};
+use crate::address::{Address, AddressError, Host, Scheme};
 use crate::change::Revision;
 use crate::check::{
     CHECK_NAME_LENGTH_MAX, Check, CheckKind, EVIDENCE_LENGTH_MAX, HttpCheck, HttpMethod,
@@ -163,7 +164,7 @@ pub fn read_heartbeats(body: &[u8]) -> Result<Vec<HeartbeatOf>, Problem> {
     })?;
     let mut all = Vec::new();
     for (service, ids) in services {
-        let pointer = format!("/heartbeats/{service}");
+        let pointer = pointer_to("/heartbeats", &service);
         let Value::Array(ids) = ids else {
             return Err(expected(&pointer, "a list of ids", &ids));
         };
@@ -272,7 +273,7 @@ fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
     let scheme = fields.string("scheme")?;
     let wrong = |name: &str| {
         let pointer = fields.pointer(name);
-        move |error: crate::address::AddressError| invalid(&pointer, &error.to_string())
+        move |error: AddressError| invalid(&pointer, &error.to_string())
     };
     let host = host
         .map(|host| Host::parse(&host))
@@ -310,22 +311,24 @@ fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, P
         port: address.port,
         scheme: address.scheme.clone(),
     };
-    let mut ports = BTreeMap::from([(main.clone(), main_port.clone())]);
+    let mut ports = BTreeMap::from([(main.clone(), main_port)]);
     let written = fields.object("ports")?.unwrap_or_default();
-    if written.len() > PORTS_MAX {
-        return Err(too_many("/ports", written.len(), PORTS_MAX));
-    }
     for (name, value) in written {
-        let pointer = format!("/ports/{name}");
+        let pointer = pointer_to("/ports", &name);
         let port = read_port(&pointer, value, &address.scheme)?;
         let name = Name::parse(&name).map_err(|error| invalid(&pointer, &error.to_string()))?;
-        if name == main && port != main_port {
-            return Err(invalid(
-                &pointer,
-                "it does not agree with the port of the endpoint",
-            ));
+        let before = ports.insert(name.clone(), port.clone());
+        if before.is_some_and(|before| before != port) {
+            let what = if name == main {
+                "it does not agree with the port of the endpoint".into()
+            } else {
+                format!("another port is named `{name}` too, once names are folded")
+            };
+            return Err(invalid(&pointer, &what));
         }
-        ports.insert(name, port);
+    }
+    if ports.len() > PORTS_MAX {
+        return Err(too_many("/ports", ports.len(), PORTS_MAX));
     }
     Ok(ports)
 }
@@ -349,7 +352,9 @@ fn read_port(pointer: &str, value: Value, default: &Scheme) -> Result<Port, Prob
     let scheme = match scheme {
         None => default.clone(),
         Some(scheme) => {
-            Scheme::parse(&scheme).map_err(|error| invalid(pointer, &error.to_string()))?
+            let wrong =
+                |error: AddressError| invalid(&pointer_to(pointer, "scheme"), &error.to_string());
+            Scheme::parse(&scheme).map_err(wrong)?
         }
     };
     Ok(Port {
@@ -474,6 +479,10 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
     };
     let mut check = Check::new(kind);
     if let Some(name) = bounded_text(&mut fields, "name", CHECK_NAME_LENGTH_MAX)? {
+        if name.is_empty() {
+            let what = "it is empty; leave it out instead";
+            return Err(invalid(&fields.pointer("name"), what));
+        }
         check.name = name;
     }
     check.port = read_port_name(&mut fields)?;
@@ -526,6 +535,10 @@ fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
             .into_iter()
             .map(|(at, item)| read_status(&at, &item))
             .collect::<Result<_, _>>()?;
+        if http.expect_status.is_empty() {
+            let what = "without a status nothing could ever be healthy; leave it out instead";
+            return Err(invalid(&fields.pointer("expect_status"), what));
+        }
     }
     http.expect_body = bounded_text(fields, "expect_body", EXPECT_BODY_MAX)?;
     Ok(http)
@@ -536,6 +549,7 @@ fn read_status(pointer: &str, value: &Value) -> Result<StatusMatch, Problem> {
     let exact = value.as_u64().filter(|status| (100..=599).contains(status));
     let class = value
         .as_str()
+        .filter(|text| text.len() == 3)
         .and_then(|text| text.strip_suffix("xx")?.parse().ok());
     let exact = exact
         .and_then(|status| u16::try_from(status).ok())

@@ -371,18 +371,25 @@ fn news_of(endpoint: &Endpoint, heartbeat: &Heartbeat) -> Option<Report> {
     })
 }
 
-/// Applies everything that the log holds.
+/// Applies everything that the log holds. However long that takes, every lease is whole at its end:
+/// until then no heartbeat could arrive.
 async fn replay(catalog: &mut Catalog, log: &impl Log, clock: &Clock) -> Result<(), LogError> {
     const PAGE: usize = 4_096;
     let mut after = Revision(0);
     loop {
         let records = log.read(after, PAGE).await?;
         let Some(last) = records.last() else {
-            return Ok(());
+            break;
         };
         after = last.revision;
         for record in &records {
             catalog.apply(record.revision, &record.change, clock.now());
         }
     }
+    let now = clock.now().moment;
+    for endpoint in catalog.services().flat_map(|view| &view.endpoints) {
+        // Only what was removed has a closed lease.
+        endpoint.pulse.lease.renew(now).ok();
+    }
+    Ok(())
 }

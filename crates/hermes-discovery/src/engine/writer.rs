@@ -23,6 +23,8 @@ const BATCH_MAX: usize = 512;
 const CONFLICTS_MAX: u32 = 8;
 /// How long expiries rest when the log could not be written.
 const LOG_RETRY_MILLIS: u64 = 1_000;
+/// How long an expiry rests that strangers' changes kept coming before.
+const CONFLICT_RETRY_MILLIS: u64 = 100;
 
 /// A request on its way, with whoever waits for the answer.
 #[derive(Debug)]
@@ -76,6 +78,17 @@ pub(super) struct Lanes {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
+impl Lanes {
+    /// Takes no more asks, and drops those that are in the lanes. A lane that is only dropped may
+    /// keep an ask that was on its way into it, and whoever asked would wait for ever.
+    async fn close(&mut self) {
+        for lane in [&mut self.requests, &mut self.reports] {
+            lane.close();
+            while lane.recv().await.is_some() {}
+        }
+    }
+}
+
 /// The one who changes things.
 pub(super) struct Writer<L> {
     log: L,
@@ -114,8 +127,9 @@ impl<L: Log> Writer<L> {
             // Under a steady flood every receive is ready at once; others want to run too.
             tokio::task::yield_now().await;
         }
-        // Asks that are dropped here with their lanes are answered as stopping.
         self.shared.stop.send_replace(true);
+        // Asks that are dropped, here and with what waits, are answered as stopping.
+        self.lanes.close().await;
     }
 
     /// Waits for the first ask of any lane; `false` when the engine was stopped.
@@ -245,6 +259,10 @@ impl<L: Log> Writer<L> {
                 self.leases.follow(&change, &self.catalog, now.moment);
                 committed.push(change);
             }
+            if registered {
+                // Also a new process that registers the very same was heard from.
+                hear(&self.catalog, &ask.request.command, now);
+            }
             if conflict {
                 self.plan_again(ask);
             } else {
@@ -271,7 +289,8 @@ impl<L: Log> Writer<L> {
             self.waiting.push_back(ask);
             return;
         }
-        self.reopen(&ask, self.shared.clock.now().moment);
+        let now = self.shared.clock.now().moment;
+        self.reopen(&ask, Moment(now.0 + CONFLICT_RETRY_MILLIS));
         let detail = "others kept changing the same endpoint".to_owned();
         ask.answer(Err(Refusal::LogUnavailable(detail)));
     }
@@ -322,7 +341,7 @@ fn is_being_removed(catalog: &Catalog, command: &Command) -> bool {
         .is_some_and(|endpoint| endpoint.pulse.lease.is_closed())
 }
 
-/// Renews the lease of an endpoint that was heard from by a request that changes nothing.
+/// Renews the lease of an endpoint that was heard from by a request.
 fn hear(catalog: &Catalog, command: &Command, now: Now) {
     let endpoint = command
         .id()
