@@ -79,6 +79,11 @@ impl Output {
         }
     }
 
+    /// Whether talk is coloured; the log of a server stands beside it.
+    pub(crate) fn is_talk_coloured(&self) -> bool {
+        self.is_talk_coloured
+    }
+
     /// A line of data.
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
         self.tinted(&[(Tone::Plain, text)])
