@@ -189,7 +189,7 @@ impl Prober {
 
     /// Takes the result of a probe that ended.
     fn take(&mut self, done: Result<Done, JoinError>) {
-        let now = self.context.engine.clock().now().moment;
+        let now = self.context.engine.clock().moment();
         let mut targets = self.targets.lock().unwrap();
         match done {
             Ok(done) => {
