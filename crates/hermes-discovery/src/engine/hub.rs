@@ -74,6 +74,8 @@ pub struct TooManyWatchers {
 #[derive(Debug)]
 pub(super) struct Hub {
     feed: Mutex<Feed>,
+    /// The last change that was appended to the feed, which is behind the catalog for a moment.
+    appended: AtomicU64,
     /// Rung by the writer after it appended to the feed.
     bell: Notify,
     watchers: Mutex<Watchers>,
@@ -155,6 +157,7 @@ impl Hub {
                 config.feed_changes_max,
                 config.feed_bytes_max,
             )),
+            appended: AtomicU64::new(revision.0),
             bell: Notify::new(),
             watchers: Mutex::default(),
             handed_out: AtomicU64::new(revision.0),
@@ -168,8 +171,12 @@ impl Hub {
 
     /// Appends committed changes. Called by the writer after it published them.
     pub(super) fn push(&self, changes: Vec<Arc<Committed>>) {
+        let Some(last) = changes.last().map(|change| change.revision) else {
+            return;
+        };
         let mut feed = self.feed.lock().unwrap();
         changes.into_iter().for_each(|change| feed.push(change));
+        self.appended.store(last.0, Ordering::Release);
         drop(feed);
         self.bell.notify_one();
     }
@@ -259,7 +266,9 @@ impl Hub {
     }
 
     /// The feed has dropped changes that were not handed out: every watcher has to catch up itself.
-    fn all_overflow(&self, revision: Revision) {
+    fn all_overflow(&self) {
+        // Not what the catalog holds: a change that is yet to be appended is yet to be handed out.
+        let appended = self.appended.load(Ordering::Acquire);
         let watchers = self.watchers.lock().unwrap();
         for listener in watchers
             .by_service
@@ -274,7 +283,7 @@ impl Hub {
             *listener.queue.waiting.lock().unwrap() = overflown;
             listener.queue.bell.notify_one();
         }
-        self.handed_out.store(revision.0, Ordering::Release);
+        self.handed_out.store(appended, Ordering::Release);
     }
 }
 
@@ -297,7 +306,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             match shared.hub.after(shared.hub.handed_out(), CHUNK) {
                 Ok(changes) if changes.is_empty() => break,
                 Ok(changes) => shared.hub.hand_out(&changes),
-                Err(Compacted) => shared.hub.all_overflow(shared.catalog.load().revision()),
+                Err(Compacted) => shared.hub.all_overflow(),
             }
             tokio::task::yield_now().await;
         }
