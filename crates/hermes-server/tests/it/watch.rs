@@ -729,7 +729,8 @@ async fn a_stopping_server_says_goodbye_to_everyone() {
 
 #[tokio::test]
 async fn beyond_the_limit_of_watchers_one_is_refused_until_another_leaves() {
-    let server = TestServer::with(|config| config.engine.watchers_max = 2).await;
+    // One for the probes, which are a watcher too.
+    let server = TestServer::with(|config| config.engine.watchers_max = 3).await;
     let mut client = server.client().await;
     let mut one = Events::open(server.address, "").await;
     one.sync().await;
@@ -739,7 +740,7 @@ async fn beyond_the_limit_of_watchers_one_is_refused_until_another_leaves() {
         .send(call.clone())
         .await
         .problem(409, "limit_reached");
-    assert_eq!(problem["limit"], json!({"what": "watchers", "max": 2}));
+    assert_eq!(problem["limit"], json!({"what": "watchers", "max": 3}));
     drop(other);
     let give_up = Instant::now() + DEADLINE;
     loop {
