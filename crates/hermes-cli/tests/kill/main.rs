@@ -2,7 +2,7 @@
 //! clients write as fast as they can and watchers follow.
 //!
 //! `storm` is the main thing. The other files take a guarantee each that a storm meets too rarely:
-//! a disk that refuses, a bit that flips, a lease across a kill, many writers of one endpoint.
+//! a disk that refuses, a bit that flips, a lease across a kill, a snapshot without the changes before it, many writers of one endpoint.
 //!
 //! ```text
 //! cargo test -p hermes-cli --test kill                                    what every test run does
@@ -14,14 +14,20 @@
 //! interleave it does not.
 #![cfg(unix)]
 
+// `cfg(test)` tells clippy that a panic is how they fail, outside of the tests themselves, too.
+#[cfg(test)]
 mod crowd;
+#[cfg(test)]
 mod damage;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod disk;
+#[cfg(test)]
 mod leases;
-
-// What the tests share. `cfg(test)` tells clippy that a panic is how they fail, too.
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod restart;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

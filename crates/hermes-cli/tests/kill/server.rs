@@ -120,11 +120,13 @@ impl Server {
     }
 
     /// The number of its process.
+    #[cfg(target_os = "linux")]
     pub(crate) fn process(&self) -> i32 {
         i32::try_from(self.child.id().unwrap()).unwrap()
     }
 
     /// What it has said so far.
+    #[cfg(target_os = "linux")]
     pub(crate) fn said(&self) -> Vec<String> {
         self.err.lines.lock().unwrap().clone()
     }

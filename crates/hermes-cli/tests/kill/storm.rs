@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use fastrand::Rng;
 use hermes_discovery::client::Client;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::server::{Server, Starting, serve};
 use crate::watcher::{Watcher, read_state};
@@ -25,6 +27,9 @@ const HORIZON_CHANGES: u64 = 150;
 const SNAPSHOT_CHANGES: u64 = 50;
 /// In how many lives the idle watcher is there once.
 const IDLE: usize = 5;
+/// A life goes on until fewer writes than these were acknowledged, but not for longer than this.
+const WRITTEN_MAX: usize = 200;
+const LIFE_MAX: Duration = Duration::from_millis(1_500);
 /// Kills between two lines of the report.
 const REPORT: usize = 50;
 /// More files than this are not explained by the horizon.
@@ -37,6 +42,8 @@ struct Storm {
     rng: Rng,
     writers: Vec<Writer>,
     watchers: Vec<Watcher>,
+    /// Writes that were acknowledged to anybody.
+    written: Arc<AtomicUsize>,
     counts: Counts,
 }
 
@@ -120,6 +127,7 @@ impl Storm {
             rng,
             writers,
             watchers,
+            written: Arc::default(),
             counts: Counts::default(),
         }
     }
@@ -132,14 +140,14 @@ impl Storm {
         let starting = Starting::spawn(serve(self.directory.path(), &arguments()));
         let server = starting.ready().await?;
         self.counts.lives += 1;
-        let idle = self.counts.lives % IDLE == 0;
+        let idle = self.counts.lives.is_multiple_of(IDLE);
         let present = if idle { 3 } else { 2 };
         for watcher in &mut self.watchers[..present] {
             watcher.follow(&server.client);
         }
         self.verify(&server).await?;
         let writers = self.write(&server.client);
-        sleep(Duration::from_millis(self.rng.u64(20..400))).await;
+        self.let_live().await;
         let said = server.kill().await;
         self.counts.kills += 1;
         self.listen(&said)?;
@@ -152,6 +160,17 @@ impl Storm {
         }
         self.hand_over_acknowledgements();
         self.look_at_files()
+    }
+
+    /// A while, and on a machine that is busy until something was written.
+    async fn let_live(&mut self) {
+        let life = Duration::from_millis(self.rng.u64(20..400));
+        let wanted = self.written.load(Relaxed) + self.rng.usize(..WRITTEN_MAX);
+        let until = Instant::now() + LIFE_MAX;
+        sleep(life).await;
+        while self.written.load(Relaxed) < wanted && Instant::now() < until {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Killed while it starts, or recovers, or has just become ready.
@@ -171,7 +190,8 @@ impl Storm {
         for mut writer in std::mem::take(&mut self.writers) {
             // A connection of its own for each.
             let client = Client::new(client.address()).unwrap();
-            writing.spawn(async move { writer.write(&client).await.map(|()| writer) });
+            let written = Arc::clone(&self.written);
+            writing.spawn(async move { writer.write(&client, &written).await.map(|()| writer) });
         }
         writing
     }

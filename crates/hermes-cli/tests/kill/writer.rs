@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -104,11 +106,15 @@ impl Writer {
         }
     }
 
-    /// Writes until the server is gone.
-    pub(crate) async fn write(&mut self, client: &Client) -> Result<(), String> {
+    /// Writes until the server is gone; counts what is acknowledged.
+    pub(crate) async fn write(
+        &mut self,
+        client: &Client,
+        written: &AtomicUsize,
+    ) -> Result<(), String> {
         loop {
             match self.write_once(client).await {
-                Ok(()) => {}
+                Ok(()) => drop(written.fetch_add(1, Relaxed)),
                 Err(Stop::Killed) => return Ok(()),
                 Err(Stop::Fault(fault)) => return Err(self.fault(&fault)),
             }
