@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::{DirEntry, OpenOptions};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -54,8 +56,9 @@ struct Counts {
     lives: usize,
     /// Kills before the server was ready.
     early: usize,
-    /// Starts that found a write that had not been finished.
+    /// Writes that were torn, and starts that told of one.
     torn: usize,
+    told: usize,
     /// Snapshots that a kill left unfinished.
     cut_snapshots: HashSet<String>,
 }
@@ -159,7 +162,28 @@ impl Storm {
             watcher.end().await;
         }
         self.hand_over_acknowledgements();
+        self.tear();
         self.look_at_files()
+    }
+
+    /// Leaves what a machine leaves that stops in the middle of a write, which a kill alone hardly
+    /// ever does: the beginning of a batch, or space that was never written to.
+    fn tear(&mut self) {
+        let is_segment = |name: &String| name.ends_with(".log");
+        let newest = self.names().into_iter().filter(is_segment).max();
+        let Some(name) = newest.filter(|_| self.rng.u8(..4) == 0) else {
+            return;
+        };
+        let mut torn = b"HBAT".to_vec();
+        if self.rng.bool() {
+            torn.resize(self.rng.usize(1..32), 1);
+        } else {
+            torn = vec![0; self.rng.usize(1..5_000)];
+        }
+        let path = self.directory.path().join(name);
+        let mut segment = OpenOptions::new().append(true).open(path).unwrap();
+        segment.write_all(&torn).unwrap();
+        self.counts.torn += 1;
     }
 
     /// A while, and on a machine that is busy until something was written.
@@ -228,7 +252,7 @@ impl Storm {
     fn listen(&mut self, said: &[String]) -> Result<(), String> {
         let says = |word: &str| said.iter().any(|line| line.contains(word));
         if says("a write was not finished") {
-            self.counts.torn += 1;
+            self.counts.told += 1;
         }
         if says("ERROR") || says("panicked") {
             return Err(format!("the server says:\n{}", said.join("\n")));
@@ -238,10 +262,7 @@ impl Storm {
 
     /// What is left on the disk by a kill, and that old files go.
     fn look_at_files(&mut self) -> Result<(), String> {
-        let files = std::fs::read_dir(self.directory.path()).map_err(|error| error.to_string())?;
-        let names: Vec<String> = files
-            .filter_map(|file| file.ok()?.file_name().into_string().ok())
-            .collect();
+        let names = self.names();
         let unfinished = names.iter().filter(|name| name.ends_with(".being-written"));
         self.counts.cut_snapshots.extend(unfinished.cloned());
         if names.len() > FILES_MAX {
@@ -251,12 +272,22 @@ impl Storm {
     }
 }
 
+impl Storm {
+    /// The names of all files.
+    fn names(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        let name = |file: std::io::Result<DirEntry>| file.ok()?.file_name().into_string().ok();
+        files.filter_map(name).collect()
+    }
+}
+
 impl fmt::Display for Storm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts {
             kills,
             early,
             torn,
+            told,
             cut_snapshots,
             ..
         } = &self.counts;
@@ -271,8 +302,8 @@ impl fmt::Display for Storm {
         write!(
             f,
             "{kills} kills ({early} before it was ready): {} writes acknowledged, all there; in \
-             flight {} had happened, {} had not; {torn} torn tails, {cut_snapshots} snapshots cut \
-             off; watchers resumed {resumes} times and reset {resets}; entity tags {} good, {} old",
+             flight {} had happened, {} had not; {torn} writes torn, {told} starts told of one; {cut_snapshots} \
+             snapshots cut off; watchers resumed {resumes} times and reset {resets}; entity tags {} good, {} old",
             sum(|tally| tally.acknowledged),
             sum(|tally| tally.happened),
             sum(|tally| tally.lost),
