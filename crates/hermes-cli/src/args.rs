@@ -26,7 +26,6 @@ Examples:
 #[command(
     name = "hermes",
     version,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}")
 )]
@@ -50,7 +49,7 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) addr: String,
-    /// The namespace that names are in ["default" unless said; * is all, where lists are shown]
+    /// Where the names are [default: default]; * is all of them, for lists and watches
     #[arg(
         long,
         global = true,
@@ -71,7 +70,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) timeout: Duration,
-    /// How data is written
+    /// How data is written; json: the API's own objects, unchanged, one a line
     #[arg(
         short,
         long,
@@ -92,9 +91,24 @@ pub(crate) enum Command {
     Completions(completions::Arguments),
 }
 
+/// The commands with their arguments. What is said about asking a server is hidden where none is
+/// asked.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    let shared = command
+        .get_arguments()
+        .filter(|argument| argument.is_global_set());
+    let hidden: Vec<clap::Arg> = shared.map(|argument| argument.clone().hide(true)).collect();
+    for name in ["serve", "completions"] {
+        let hidden = hidden.clone();
+        command = command.mut_subcommand(name, |command| command.args(hidden));
+    }
+    command
+}
+
 /// Reads the command line.
 pub(crate) fn read() -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    let mut command = command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     // Both are addresses, and a wrong guess would be ignored without a word.
     let serve = matches.subcommand_matches("serve");
@@ -136,12 +150,12 @@ mod tests {
 
     #[test]
     fn the_arguments_are_free_of_contradictions() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
     fn every_help_has_examples_and_every_example_can_be_read() {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         let help_of = |command: &clap::Command| {
             command
@@ -163,7 +177,8 @@ mod tests {
             for example in examples {
                 let words = example
                     .split_whitespace()
-                    .take_while(|word| !"|>".contains(*word));
+                    .map(|word| word.trim_matches('\''));
+                let words = words.take_while(|word| !"|>".contains(*word));
                 Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
         }

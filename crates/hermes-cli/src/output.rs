@@ -8,16 +8,16 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::failure::Failure;
+use crate::table;
 
-/// How data is written.
+/// How data is written. (Comments that are documentation would become help, and make it long.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // For people.
     Table,
-    /// The API's own objects, unchanged, one a line.
+    // The API's own objects, unchanged, one a line.
     Json,
 }
 
@@ -79,6 +79,11 @@ impl Output {
         }
     }
 
+    /// Whether talk is coloured; the log of a server stands beside it.
+    pub(crate) fn is_talk_coloured(&self) -> bool {
+        self.is_talk_coloured
+    }
+
     /// A line of data.
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
         self.tinted(&[(Tone::Plain, text)])
@@ -103,30 +108,15 @@ impl Output {
         self.bytes(script.strip_suffix(b"\n").unwrap_or(script))
     }
 
-    /// A table without lines. All columns but the last keep their width; the last one takes what the
-    /// terminal has left and wraps. Away from a terminal nothing wraps.
-    pub(crate) fn table(&self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(header);
-        for row in rows {
-            table.add_row(row.iter().map(|text| printable(text)));
-        }
-        if let Some((width, _)) = terminal_size::terminal_size_of(&self.stdout) {
-            table.set_width(width.0);
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        let last = header.len().saturating_sub(1);
-        for (at, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, 2));
-            if at < last {
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
-        for line in table.lines() {
-            self.bytes(line.trim_end().as_bytes())?;
-        }
-        Ok(())
+    /// A table of data, as wide as the terminal allows; away from a terminal, as wide as it is.
+    pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        let clean = |row: &Vec<String>| row.iter().map(|cell| printable(cell).into()).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
+        let size = terminal_size::terminal_size_of(&self.stdout);
+        let width = size.map(|(width, _)| width.0);
+        table::lines(header, &rows, width)
+            .iter()
+            .try_for_each(|line| self.bytes(line.as_bytes()))
     }
 
     /// A line of talk. That it cannot be written changes nothing about what was done.

@@ -51,6 +51,12 @@ impl Pulse {
         Ok(())
     }
 
+    /// The endpoint registered again: its lease is open, with this TTL, and it was heard from.
+    pub fn begin(&self, ttl: Option<Duration>, now: Now) {
+        self.lease.begin(ttl, now.moment);
+        self.last_heartbeat.fetch_max(now.time.0, Ordering::Relaxed);
+    }
+
     /// The later of the registration and the last accepted heartbeat.
     #[must_use]
     pub fn last_heartbeat(&self) -> Timestamp {

@@ -17,7 +17,11 @@ Exit code 3: the service or endpoint was never known.";
 
 /// Deregister an endpoint, or a whole service with --all
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, group = clap::ArgGroup::new("what").required(true))]
+#[command(
+    after_help = EXAMPLES,
+    override_usage = "hermes deregister [OPTIONS] <NAME> <ID|--all>",
+    group = clap::ArgGroup::new("what").required(true)
+)]
 pub(crate) struct Arguments {
     /// The service
     #[arg(value_parser = Name::parse)]

@@ -59,7 +59,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let now = Clock::system().now().time;
     let header = ["ID", "URL", "HEALTH", "READY", "SINCE", "LEASE", "REASON"];
     let rows = response.endpoints.iter().map(|endpoint| row(endpoint, now));
-    output.table(&header, rows.collect())?;
+    output.table(&header, &rows.collect::<Vec<_>>())?;
     Ok(exit)
 }
 

@@ -29,7 +29,11 @@ deregistered. Without --check, http(s) is asked for /health and anything else mu
 
 /// Register an endpoint, static unless --ttl is given
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, group = clap::ArgGroup::new("place").required(true))]
+#[command(
+    after_help = EXAMPLES,
+    override_usage = "hermes register [OPTIONS] <NAME> <URL>",
+    group = clap::ArgGroup::new("place").required(true)
+)]
 pub(crate) struct Arguments {
     /// The service
     #[arg(value_parser = Name::parse)]

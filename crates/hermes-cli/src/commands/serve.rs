@@ -3,7 +3,6 @@
 //! There are no keys yet, so it listens on loopback only; on another address everybody who reaches
 //! the machine could rewrite the registry.
 
-use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
@@ -95,7 +94,7 @@ enum Log {
 
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failure> {
     refuse_strangers(arguments.listen)?;
-    start_tracing(&arguments.log_level)?;
+    start_tracing(&arguments.log_level, output.is_talk_coloured())?;
     // Every watcher is an open file. Where the limit cannot be raised the server still works.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
@@ -198,7 +197,7 @@ fn refuse_strangers(listen: SocketAddr) -> Result<(), Failure> {
     Err(Failure::told(Exit::Usage, what, hint))
 }
 
-fn start_tracing(level: &str) -> Result<(), Failure> {
+fn start_tracing(level: &str, has_colours: bool) -> Result<(), Failure> {
     let wrong = |what: String| {
         let hint = "say off, error, warn, info, debug or trace, or filters such as \
                     hermes_server=debug,warn";
@@ -215,17 +214,11 @@ fn start_tracing(level: &str) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .compact()
         .with_target(false)
-        .with_ansi(colours_are_welcome())
+        .with_ansi(has_colours)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
     Ok(())
-}
-
-/// Only on a terminal, and only where nobody said no (https://no-color.org).
-fn colours_are_welcome() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !refused
 }
 
 /// The signals that ask the server to stop.

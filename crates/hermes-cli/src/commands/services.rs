@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   hermes services
   hermes services --prefix memory --tag eu
-  hermes services --namespace *
+  hermes services --namespace '*'
   hermes services -o json";
 
 /// List the services
@@ -49,9 +49,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         return Ok(Exit::Done);
     }
     let is_all = context.namespace == Some("*");
-    let header = ["NAMESPACE", "NAME", "READY", "TOTAL", "REVISION", ""];
+    let header = ["NAMESPACE", "NAME", "READY", "TOTAL", "REVISION", "EMPTIED"];
     let rows = services.iter().map(|service| row(service, is_all));
-    output.table(&header[usize::from(!is_all)..], rows.collect())?;
+    output.table(&header[usize::from(!is_all)..], &rows.collect::<Vec<_>>())?;
     Ok(Exit::Done)
 }
 

@@ -1,5 +1,6 @@
 //! `hermes status`: one screen on how the registry is, and what is not ready.
 
+use hermes_core::name::DEFAULT_NAMESPACE;
 use hermes_core::wire::answer::{ServiceDiscoveryResponse, ServiceList, ServiceSummary};
 use hermes_discovery::client::{Answer, ClientError, Path};
 use serde_json::Value;
@@ -8,7 +9,6 @@ use super::endpoints::how;
 use super::{Context, reason};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,28 +106,25 @@ async fn show_not_ready(context: &Context<'_>, list: &ServiceList) -> Result<(),
     let is_cut = rows.len() > LINES_MAX;
     rows.truncate(LINES_MAX);
     context.output.line("")?;
-    context
-        .output
-        .table(&["NOT READY", "ENDPOINT", "HEALTH", "REASON"], rows)?;
+    let header = ["NOT READY", "ENDPOINT", "HEALTH", "REASON"];
+    context.output.table(&header, &rows)?;
     if is_cut {
-        say_more(context.output);
+        context
+            .output
+            .say("and more; `hermes services` shows where");
     }
     Ok(())
-}
-
-fn say_more(output: &Output) {
-    output.say("and more; `hermes services` shows where");
 }
 
 async fn rows_of(
     context: &Context<'_>,
     service: &ServiceSummary,
 ) -> Result<Vec<Vec<String>>, Failure> {
-    let name = match context.namespace {
-        None if service.namespace != hermes_core::name::DEFAULT_NAMESPACE => {
-            format!("{}/{}", service.namespace, service.name)
-        }
-        _ => service.name.clone(),
+    let is_home = context.namespace.is_some() || service.namespace == DEFAULT_NAMESPACE;
+    let name = if is_home {
+        service.name.clone()
+    } else {
+        format!("{}/{}", service.namespace, service.name)
     };
     if service.total == 0 {
         let why = service

@@ -102,6 +102,11 @@ impl Running {
         assert!(status.success(), "{kill}");
     }
 
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+    }
+
     /// Waits for its end, which shows at the end of its output.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         while self.out.next().is_some() {}

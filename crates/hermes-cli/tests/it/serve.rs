@@ -1,6 +1,13 @@
 //! `hermes serve`: how it begins, what it refuses, how it ends.
 
+#[cfg(unix)]
+use std::io::Write;
+#[cfg(unix)]
+use std::net::TcpStream;
+
 use crate::command::run;
+#[cfg(unix)]
+use crate::responder::read_head;
 use crate::server::Server;
 
 #[test]
@@ -91,4 +98,23 @@ fn what_was_registered_is_there_after_kill_9() {
     run(&taken)
         .exits(1)
         .says("is used by another Hermes server");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_does_not_wait_for_what_is_in_flight() {
+    let mut server = Server::start();
+    // A request whose body never comes; `100 Continue` says that it is being waited for.
+    let mut request = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let head = "POST /api/v1/services/web/endpoints HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\
+                content-type: application/json\r\ncontent-length: 2\r\n\r\n";
+    request.write_all(head.as_bytes()).unwrap();
+    assert!(read_head(&mut request).starts_with("http/1.1 100"));
+    server.running.signal("TERM");
+    server
+        .running
+        .err
+        .until(|line| line.starts_with("stopping"));
+    server.running.signal("TERM");
+    assert_eq!(server.running.wait().code(), Some(130));
 }

@@ -179,3 +179,26 @@ fn ctrl_c_is_an_interruption() {
     watch.signal("INT");
     assert_eq!(watch.wait().code(), Some(130));
 }
+
+#[test]
+fn a_state_that_was_cut_off_is_told_once() {
+    let snapshot = "{\"service_name\": \"web\", \"namespace\": \"default\", \"revision\": 7, \
+                    \"emptied\": \"expired\", \"endpoints\": []}";
+    let hello = ("hello", None, CLUSTER);
+    let snapshot = ("snapshot", None, snapshot);
+    let synced = ("synced", Some(7), "{\"revision\": 7}");
+    let server = Scripted::start(vec![
+        events(&[hello, snapshot]),
+        events(&[hello, snapshot, synced]),
+    ]);
+    let mut watch = watch(&server.url, "");
+    watch
+        .err
+        .until(|line| line.contains("this is the state at revision 7"));
+    watch.kill();
+    let mut lines = Vec::new();
+    while let Some(line) = watch.out.next() {
+        lines.push(line.trim().to_owned());
+    }
+    assert_eq!(lines, ["web  present       empty: expired"]);
+}

@@ -10,7 +10,7 @@ use super::answer::{
     CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer, Seconds,
     ServiceEndpoint,
 };
-use super::request::check_json;
+use super::check::check_json;
 use crate::change::Committed;
 use crate::check::CheckKind;
 use crate::endpoint::{Endpoint, EndpointState, Overrides};

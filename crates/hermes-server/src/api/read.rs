@@ -9,7 +9,7 @@ use hermes_core::endpoint::Endpoint;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::plan::find_endpoint;
 use hermes_core::select::{Variety, select};
-use hermes_core::wire::answer::{CACHE_TTL_DEFAULT, ServiceList, ServiceSummary, UrlAnswer};
+use hermes_core::wire::answer::{ServiceList, ServiceSummary};
 use hermes_core::wire::endpoint_detail;
 use hermes_core::wire::request::{invalid_name, read_criteria};
 use hermes_discovery::engine::{Event, Interest, Resume};
@@ -149,14 +149,10 @@ impl Call<'_> {
                 ..Reply::json(revision, text)
             });
         }
-        let answer = UrlAnswer {
-            service_name: view.key.name.to_string(),
-            selected_url: url.to_owned(),
-            cache_ttl: CACHE_TTL_DEFAULT,
-        };
+        let json = listing::url_json(&view.key.name, url);
         Ok(Reply {
             etag,
-            ..Reply::of(revision, &answer)
+            ..Reply::json(revision, json)
         })
     }
 
@@ -335,11 +331,17 @@ impl Call<'_> {
             return Ok(());
         };
         let after = revision.unwrap_or_default();
-        let is_news =
-            |catalog: &Catalog| revision_of(catalog) > after || after > catalog.revision();
-        if is_news(&self.api.engine.catalog()) {
-            return Ok(());
-        }
+        let seen = {
+            let catalog = self.api.engine.catalog();
+            let seen = revision_of(&catalog);
+            if seen > after || after > catalog.revision() {
+                return Ok(());
+            }
+            seen
+        };
+        // Whatever changes from here on is beyond `after`. A service that is forgotten has no revision
+        // any more, which is news as well.
+        let is_news = |catalog: &Catalog| revision_of(catalog) != seen;
         let mut watcher = self.api.engine.watch(interest, Resume::Fresh)?;
         let news = async {
             // The watcher was there before this second look, so nothing falls between.

@@ -48,7 +48,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         arguments,
         story: Story::new(context.namespace()),
         cluster: None,
-        last_id: None,
+        last_id: arguments.since.map(|revision| revision.to_string()),
+        backoff: Backoff::default(),
         goodbye: None,
     };
     let mut stream = watch.connect().await?;
@@ -84,6 +85,7 @@ struct Watch<'a> {
     cluster: Option<String>,
     /// Where to go on.
     last_id: Option<String>,
+    backoff: Backoff,
     goodbye: Option<Goodbye>,
 }
 
@@ -96,24 +98,16 @@ impl Watch<'_> {
         if let Some(cluster) = &self.cluster {
             path = path.query("cluster", cluster);
         }
-        match (&self.last_id, self.arguments.since) {
-            (Some(id), _) => {
-                let resume = [("last-event-id", id.as_str())];
-                self.context.client.events(&path, &resume).await
-            }
-            (None, Some(since)) => {
-                let path = path.query("since", &since.to_string());
-                self.context.client.events(&path, &[]).await
-            }
-            (None, None) => self.context.client.events(&path, &[]).await,
-        }
+        let resume = self.last_id.as_deref().map(|id| ("last-event-id", id));
+        self.context.client.events(&path, resume.as_slice()).await
     }
 
     /// Connects until it works, or the server says that it never will.
-    async fn connect_again(&self, first: Option<Duration>) -> Result<EventStream, ClientError> {
-        let (mut wait, mut backoff) = (first, Backoff::default());
+    async fn connect_again(&mut self, first: Option<Duration>) -> Result<EventStream, ClientError> {
+        let mut wait = first.unwrap_or_else(|| self.backoff.wait());
         loop {
-            tokio::time::sleep(wait.take().unwrap_or_else(|| backoff.wait())).await;
+            tokio::time::sleep(wait).await;
+            wait = self.backoff.wait();
             match self.connect().await {
                 Err(ClientError::Problem(problem)) if (400..429).contains(&problem.status) => {
                     return Err(ClientError::Problem(problem));
@@ -134,11 +128,8 @@ impl Watch<'_> {
                 Ok(None) => return Ok(self.ended()),
                 Err(error) => return Ok(error.into()),
             }
-            if self
-                .goodbye
-                .as_ref()
-                .is_some_and(|goodbye| goodbye.reason == "denied")
-            {
+            let is_denied = |goodbye: &Goodbye| goodbye.reason == "denied";
+            if self.goodbye.as_ref().is_some_and(is_denied) {
                 let what = "the server ends the watch: it is no longer allowed";
                 let hint = "ask whoever runs the server";
                 return Err(Failure::told(Exit::Denied, what, hint));
@@ -147,10 +138,8 @@ impl Watch<'_> {
     }
 
     fn ended(&self) -> Failure {
-        let goodbye = self
-            .goodbye
-            .as_ref()
-            .map_or("unsaid", |goodbye| &goodbye.reason);
+        let said = self.goodbye.as_ref().map(|goodbye| &*goodbye.reason);
+        let goodbye = said.unwrap_or("unsaid");
         let address = self.context.client.address();
         let what = format!("the server at {address} has ended the stream (reason: {goodbye})");
         Failure::told(Exit::Unreachable, what, "without --once it is asked again")
@@ -172,7 +161,8 @@ impl Watch<'_> {
                 let reason = data["reason"].as_str().unwrap_or("unsaid").to_owned();
                 self.goodbye = Some(Goodbye { reason, retry });
             }
-            _ => {}
+            // Only what is more than a greeting shows that it works again.
+            _ => self.backoff.reset(),
         }
         if let Some(id) = &event.id {
             self.last_id = Some(id.clone());

@@ -57,6 +57,8 @@ impl Story {
         output: &Output,
     ) -> Result<(), Failure> {
         match event.event.as_str() {
+            // A state that was cut off is told from its beginning.
+            "hello" => self.state.clear(),
             "snapshot" => {
                 if let Ok(snapshot) = serde_json::from_value::<SnapshotAnswer>(data) {
                     self.take_snapshot(&snapshot);
