@@ -323,7 +323,9 @@ impl<D: Disk> Files<D> {
     /// others.
     pub(super) fn obsolete(&self, options: &Options) -> Option<Obsolete> {
         let base = self.base(options)?;
-        let segment = self.segments.first().copied().filter(|after| *after < base);
+        // A segment goes as far as the next one begins, which is not always where a snapshot stands.
+        let is_over = self.segments.get(1).is_some_and(|next| *next <= base);
+        let segment = self.segments.first().copied().filter(|_| is_over);
         let mut snapshots = self.snapshots.iter().map(|found| found.at);
         segment
             .map(Obsolete::Segment)

@@ -195,6 +195,9 @@ impl<D: Disk> FileLog<D> {
                 new_cluster
             }
         };
+        // What a process that was killed has renamed may be gone after the next crash: from here on
+        // somebody builds on it.
+        disk.sync_names().map_err(io)?;
         files::remove_unfinished(&disk);
         let files = Mutex::new(Files::find(&disk).map_err(io)?);
         let shared = Arc::new(Shared {
