@@ -277,8 +277,11 @@ fn failure(fault: Fault) -> io::Error {
 
 impl State {
     fn content(&self, file: usize) -> Vec<u8> {
-        let pieces = self.files[file].iter();
-        pieces.flat_map(|piece| piece.bytes.iter().copied()).collect()
+        let mut content = Vec::new();
+        for piece in &self.files[file] {
+            content.extend_from_slice(&piece.bytes);
+        }
+        content
     }
 
     fn change_names(&mut self, changes: Vec<(String, Option<usize>)>) {
