@@ -121,7 +121,8 @@ async fn write(server: &Server, revisions: std::ops::RangeInclusive<u64>) {
     }
 }
 
-/// The first events after `hello` that a watcher hears who resumes, by their names and ids.
+/// The first events after `hello` that a watcher hears who resumes, by their names and ids; fewer
+/// when there are no more.
 async fn heard_after(server: &Server, revision: u64, count: usize) -> Vec<String> {
     let route = Route::new("/api/v1/watch").query("since", &revision.to_string());
     let mut events = server.client.events(&route, &[]).await.unwrap();
@@ -129,6 +130,9 @@ async fn heard_after(server: &Server, revision: u64, count: usize) -> Vec<String
     while heard.len() < count {
         let event = timeout(DEADLINE, events.next()).await.unwrap();
         let Event { id, event, .. } = event.unwrap().unwrap();
+        if event == "progress" {
+            break;
+        }
         if event != "hello" {
             heard.push(format!("{event} {}", id.unwrap_or_default()));
         }
