@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use hermes_server::log::Options;
 use hermes_server::{Config, LogConfig, Server};
@@ -13,6 +14,7 @@ use tokio::runtime;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use crate::args::duration;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -51,6 +53,25 @@ pub(crate) struct Arguments {
     /// How durable changes are
     #[arg(long, value_enum, default_value_t = Log::File)]
     log: Log,
+    /// How many changes are kept at most, for watchers that come back and for looking back
+    #[arg(
+        long,
+        default_value_t = Options::default().horizon_changes,
+        value_parser = clap::value_parser!(u64).range(1..),
+        value_name = "N"
+    )]
+    horizon_changes: u64,
+    /// How long changes are kept at most
+    #[arg(long, default_value = "24h", value_parser = duration, value_name = "DURATION")]
+    horizon: Duration,
+    /// After how many changes the state is written down, which makes starts short
+    #[arg(
+        long,
+        default_value_t = Options::default().snapshot_changes,
+        value_parser = clap::value_parser!(u64).range(1..),
+        value_name = "N"
+    )]
+    snapshot_changes: u64,
     /// What is told on stderr: off, error, warn, info, debug, trace, or filters of tracing
     #[arg(
         long,
@@ -99,7 +120,12 @@ impl Arguments {
             Log::Memory => LogConfig::Memory,
             Log::File => LogConfig::File {
                 directory: self.data_dir.clone(),
-                options: Options::default(),
+                options: Options {
+                    horizon_changes: self.horizon_changes,
+                    horizon: self.horizon,
+                    snapshot_changes: self.snapshot_changes,
+                    ..Options::default()
+                },
             },
         }
     }

@@ -76,6 +76,9 @@ pub struct Directory {
 
 /// The file whose lock says who holds a directory. It is never written to.
 const LOCK: &str = "lock";
+/// What a directory may hold without holding anything: the lock, and what file systems put into the
+/// directory that they are mounted on.
+const NOT_CONTENT: [&str; 2] = [LOCK, "lost+found"];
 
 impl Directory {
     /// The directory at `path`, made when it is not there, and held.
@@ -83,7 +86,7 @@ impl Directory {
     /// # Errors
     /// When it cannot be made, or somebody else holds it (`WouldBlock`).
     pub fn hold(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        make_durably(path)?;
         let lock = OpenOptions::new()
             .create(true)
             .append(true)
@@ -108,19 +111,33 @@ impl Directory {
     }
 }
 
+/// Makes a directory with those above it. What is in a directory can only be as durable as itself.
+fn make_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = match path.parent() {
+        Some(above) if above == Path::new("") => Path::new("."),
+        Some(above) => above,
+        None => return std::fs::create_dir(path),
+    };
+    make_durably(above)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => File::open(above)?.sync_all(),
+    }
+}
+
 impl Disk for Directory {
     type File = File;
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
-            names.extend(
-                entry?
-                    .file_name()
-                    .into_string()
-                    .ok()
-                    .filter(|name| name != LOCK),
-            );
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if !NOT_CONTENT.contains(&name.as_str()) {
+                names.push(name);
+            }
         }
         Ok(names)
     }

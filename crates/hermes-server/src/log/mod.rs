@@ -25,6 +25,7 @@
 //! one file at a time, and only up to a snapshot, so that every moment within the horizon can be
 //! rebuilt: a snapshot stands at or before the oldest change that is kept.
 
+mod check;
 pub mod disk;
 mod files;
 mod load;
@@ -46,6 +47,7 @@ use hermes_discovery::log::{Appended, Entities, Log, LogError, Record};
 
 use disk::{Directory, Disk};
 use files::{Files, Identity};
+pub use check::{FileReport, Report, check, check_on, export};
 pub use segment::Damage;
 
 /// The settings of a file log.
@@ -148,6 +150,10 @@ impl FileLog<Directory> {
     /// # Errors
     /// When it cannot be used.
     pub fn open(path: &Path, options: Options, new_cluster: ClusterId) -> Result<Self, OpenError> {
+        // Before it is held: in a directory of somebody else not even a lock may be left.
+        if path.exists() {
+            Identity::find(&Directory::look_at(path), path)?;
+        }
         let disk = Directory::hold(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::WouldBlock => OpenError::Held(path.to_owned()),
             _ => OpenError::Io {
@@ -170,11 +176,29 @@ impl<D: Disk> FileLog<D> {
         options: Options,
         new_cluster: ClusterId,
     ) -> Result<Self, OpenError> {
-        let Identity { cluster } = Identity::open(&disk, path, new_cluster)?;
         let io = |source| OpenError::Io {
             path: path.to_owned(),
             source,
         };
+        let cluster = match Identity::find(&disk, path)? {
+            Some((Identity { cluster }, None)) => cluster,
+            Some((identity, Some(damage))) => {
+                tracing::error!(%damage, "hermes.json is damaged; it is made anew from the other files");
+                identity.write(&disk).map_err(io)?;
+                identity.cluster
+            }
+            None => {
+                let identity = Identity {
+                    cluster: new_cluster,
+                };
+                identity.write(&disk).map_err(io)?;
+                new_cluster
+            }
+        };
+        // What a process that was killed has renamed may be gone after the next crash: from here on
+        // somebody builds on it.
+        disk.sync_names().map_err(io)?;
+        files::remove_unfinished(&disk);
         let files = Mutex::new(Files::find(&disk).map_err(io)?);
         let shared = Arc::new(Shared {
             disk,
@@ -187,6 +211,24 @@ impl<D: Disk> FileLog<D> {
             cluster,
             entities: Entities::default(),
             last: Revision(0),
+        })
+    }
+
+    /// The snapshot of `catalog`, the newest state, if it is time for one. Nothing else is written
+    /// down until it is written or dropped.
+    pub fn due_snapshot(&self, catalog: &Arc<Catalog>) -> Option<DueSnapshot<D>> {
+        let mut files = self.shared.files.lock().unwrap();
+        let due = files.changes_since_snapshot >= self.shared.options.snapshot_changes;
+        if !due || files.snapshot_is_running {
+            return None;
+        }
+        files.snapshot_is_running = true;
+        files.changes_since_snapshot = 0;
+        files.end_segment();
+        Some(DueSnapshot {
+            shared: Arc::clone(&self.shared),
+            catalog: Arc::clone(catalog),
+            over: files.newest,
         })
     }
 }
@@ -212,23 +254,26 @@ impl<D: Disk> Log for FileLog<D> {
         self.last = catalog.revision();
         let mut files = self.shared.files.lock().unwrap();
         files.last = self.last;
+        files.newest = now.time;
+        files.missing_upto = loaded.missing_upto;
         files.changes_since_snapshot = loaded.changes;
-        // How old they are is not known; they are kept as if they were new.
-        files.times = files.snapshots.iter().map(|at| (*at, now.time)).collect();
+        for snapshot in &mut files.snapshots {
+            // How old they are is not known; they are kept as if they were new.
+            snapshot.over = now.time;
+            snapshot.is_sound = !loaded.unsound.contains(&snapshot.at);
+        }
+        let doubtful = load::in_one_batch(&loaded.doubtful);
+        let target = (&self.shared.disk, self.cluster);
+        if let Err(error) = files.settle(target, doubtful) {
+            tracing::warn!(%error, "the log cannot be written; what it says is used");
+        }
         Ok(())
     }
 
     fn published(&mut self, catalog: &Arc<Catalog>) {
-        let mut files = self.shared.files.lock().unwrap();
-        let due = files.changes_since_snapshot >= self.shared.options.snapshot_changes;
-        if !due || files.snapshot_is_running {
-            return;
+        if let Some(snapshot) = self.due_snapshot(catalog) {
+            tokio::task::spawn_blocking(move || snapshot.write());
         }
-        files.snapshot_is_running = true;
-        files.changes_since_snapshot = 0;
-        files.end_segment();
-        let (shared, catalog) = (Arc::clone(&self.shared), Arc::clone(catalog));
-        tokio::task::spawn_blocking(move || shared.write_snapshot(&catalog));
     }
 
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
@@ -241,9 +286,11 @@ impl<D: Disk> Log for FileLog<D> {
         let changes = holds
             .filter(|(_, appended)| matches!(appended, Appended::At(_)))
             .map(|(planned, _)| &*planned.change);
+        let time = changes.clone().map(|change| change.time).max();
+        let end = (last, time.unwrap_or_default());
         let bytes = segment::batch(Revision(self.last.0 + 1), changes);
         let shared = Arc::clone(&self.shared);
-        let committed = tokio::task::spawn_blocking(move || shared.commit(&bytes, last)).await;
+        let committed = tokio::task::spawn_blocking(move || shared.commit(&bytes, end)).await;
         match committed {
             Ok(Ok(())) => {
                 self.last = last;
@@ -265,67 +312,82 @@ impl<D: Disk> Log for FileLog<D> {
     }
 }
 
-impl<D: Disk> Shared<D> {
-    fn commit(&self, batch: &[u8], last: Revision) -> std::io::Result<()> {
-        let mut files = self.files.lock().unwrap();
-        files.commit(
-            (&self.disk, self.cluster),
-            batch,
-            last,
-            self.options.segment_bytes,
-        )
-    }
-
-    /// Writes the state down, and removes what is beyond the horizon then.
-    fn write_snapshot(&self, catalog: &Catalog) {
-        let at = catalog.revision();
-        let written = files::write_whole(&self.disk, &files::snapshot_name(at), |file| {
-            snapshot::write(file, self.cluster, catalog)
-        });
-        let now = newest_time(catalog);
-        let mut files = self.files.lock().unwrap();
-        files.snapshot_is_running = false;
-        match written {
-            Ok(bytes) => {
-                files.snapshots.push(at);
-                files.times.push((at, now));
-                drop(files);
-                tracing::debug!(revision = at.0, bytes, "wrote a snapshot of the state");
-                self.remove_obsolete(now);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the state could not be written down; it is tried again later");
-            }
-        }
-    }
-
-    /// Removes files beyond the horizon, one at a time; writers go on between.
-    fn remove_obsolete(&self, now: Timestamp) {
-        loop {
-            let obsolete = self.files.lock().unwrap().take_obsolete(&self.options, now);
-            let Some(name) = obsolete else { break };
-            if let Err(error) = self.disk.remove(&name) {
-                tracing::warn!(%error, name, "a file beyond the horizon could not be removed");
-                break;
-            }
-        }
-        if let Err(error) = self.disk.sync_names() {
-            tracing::warn!(%error, "removed files may come back after a crash, which does no harm");
+impl<D: Disk> Drop for FileLog<D> {
+    /// Ends the segment in order. A log that cannot be written any more ends without it, as in a
+    /// crash.
+    fn drop(&mut self) {
+        if let Ok(mut files) = self.shared.files.lock()
+            && let Err(error) = files.close_segment()
+        {
+            tracing::info!(%error, "the log was not ended in order");
         }
     }
 }
 
-/// When the newest change of a state was made.
-fn newest_time(catalog: &Catalog) -> Timestamp {
-    let newest = |view: &Arc<hermes_core::catalog::ServiceView>| {
-        let endpoints = view.endpoints.iter().map(|endpoint| endpoint.state.since);
-        endpoints
-            .chain(view.emptied.map(|emptied| emptied.at))
-            .max()
-    };
-    catalog
-        .services()
-        .filter_map(newest)
-        .max()
-        .unwrap_or_default()
+/// A snapshot that is to be written, off the commit path.
+#[derive(Debug)]
+pub struct DueSnapshot<D: Disk> {
+    shared: Arc<Shared<D>>,
+    catalog: Arc<Catalog>,
+    over: Timestamp,
+}
+
+impl<D: Disk> DueSnapshot<D> {
+    /// Writes it, and removes what is beyond the horizon then. What goes wrong is told and tried
+    /// again later.
+    pub fn write(self) {
+        if let Err(error) = self.write_state() {
+            tracing::warn!(%error, "the state could not be written down; it is tried again later");
+        } else if let Err(error) = self.shared.remove_obsolete() {
+            tracing::warn!(%error, "what is beyond the horizon could not be removed; it is tried again later");
+        }
+    }
+
+    fn write_state(&self) -> std::io::Result<()> {
+        let (at, mut bytes) = (self.catalog.revision(), 0);
+        files::write_whole(&self.shared.disk, &files::snapshot_name(at), |file| {
+            bytes = snapshot::write(file, self.shared.cluster, &self.catalog)?;
+            Ok(())
+        })?;
+        tracing::debug!(revision = at.0, bytes, "wrote a snapshot of the state");
+        let mut files = self.shared.files.lock().unwrap();
+        files.snapshots.push(files::Snapshot {
+            at,
+            over: self.over,
+            is_sound: true,
+        });
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for DueSnapshot<D> {
+    fn drop(&mut self) {
+        if let Ok(mut files) = self.shared.files.lock() {
+            files.snapshot_is_running = false;
+        }
+    }
+}
+
+impl<D: Disk> Shared<D> {
+    fn commit(&self, batch: &[u8], end: (Revision, Timestamp)) -> std::io::Result<()> {
+        let mut files = self.files.lock().unwrap();
+        let segment_bytes = self.options.segment_bytes;
+        files.commit((&self.disk, self.cluster), batch, end, segment_bytes)
+    }
+
+    /// Removes files beyond the horizon, one at a time, each for good before the next; writers go on
+    /// between.
+    fn remove_obsolete(&self) -> std::io::Result<()> {
+        loop {
+            self.disk.sync_names()?;
+            let obsolete = self.files.lock().unwrap().obsolete(&self.options);
+            let Some(obsolete) = obsolete else {
+                return Ok(());
+            };
+            match self.disk.remove(&obsolete.name()) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => self.files.lock().unwrap().forget(obsolete),
+            }
+        }
+    }
 }

@@ -145,7 +145,25 @@ impl StoredOverrides {
     }
 }
 
+/// A change with its revision, for those who read the log elsewhere.
+#[derive(Debug, Serialize)]
+pub(super) struct ExportedChange<'a> {
+    revision: u64,
+    #[serde(flatten)]
+    change: StoredChange<'a>,
+}
+
 // === writing ===
+
+impl<'a> ExportedChange<'a> {
+    /// The change as it is exported.
+    pub(super) fn new(revision: Revision, change: &'a Change) -> Self {
+        Self {
+            revision: revision.0,
+            change: change.into(),
+        }
+    }
+}
 
 impl<'a> From<&'a Change> for StoredChange<'a> {
     fn from(change: &'a Change) -> Self {

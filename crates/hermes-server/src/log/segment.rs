@@ -7,12 +7,18 @@
 //! record   = length:u32 crc:u32 payload
 //! ```
 //!
-//! Numbers are little-endian. A segment holds changes after the revision `after`; its records are
-//! numbered from `first` without gaps. A batch is written and synced as one piece before the next one
-//! is begun, so whatever is wrong at the very end of a segment was never acknowledged, and a sound
-//! batch behind a damaged place proves that the place was sound once. The checksum of a record
-//! covers its revision and its payload, which names the key: bytes can neither rot nor move
-//! unnoticed. A batch of no records closes a segment that was ended in order.
+//! Numbers are little-endian. A segment holds changes after the revision `after`; the records of a
+//! batch are numbered from `first` without gaps. A batch is written and synced as one piece before
+//! the next one is begun, so the head of a batch proves that everything before it was durable once:
+//! what is wrong there is damage. Whether the last batch was ever durable nobody can tell; what is
+//! wrong in it was never acknowledged. A batch of no records closes a segment that was ended in order
+//! and takes that doubt away.
+//!
+//! The checksum of a record covers its revision and its payload, which names the key: bytes can
+//! neither rot nor move unnoticed, and a record is found by its checksum even when what leads to it
+//! has rotted.
+
+use std::ops::Range;
 
 use hermes_core::change::{Change, ClusterId, Revision};
 
@@ -21,20 +27,24 @@ use super::record::StoredChange;
 /// Begins every segment; the digit is the version of this format.
 const SEGMENT_MAGIC: &[u8; 8] = b"HERMESL1";
 const BATCH_MAGIC: &[u8; 4] = b"HBAT";
-const HEAD: usize = 32;
+/// Bytes of the head of a segment, of a batch and of a snapshot.
+pub(super) const HEAD: usize = 32;
+
+/// What is wrong with a file whose sound head does not go with its name and its directory.
+pub(super) const FOREIGN: &str = "it belongs to another log, or to another place in this one";
 
 /// What was found in a segment.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     /// The sound changes, in order.
     pub(super) changes: Vec<(Revision, Change)>,
-    /// What is wrong in it, where sound batches follow.
+    /// Everything up to this revision was durable once.
+    pub(super) proven: Revision,
+    /// What is wrong in that.
     pub(super) damage: Vec<Damage>,
-    /// What is wrong behind the last sound batch: a write that was never finished and never
-    /// acknowledged, or damage that looks like one.
+    /// What is wrong behind it: a write that was never finished and never acknowledged, or damage
+    /// that looks like one.
     pub(super) unfinished: Vec<Damage>,
-    /// Whether it was ended in order.
-    pub(super) closed: bool,
 }
 
 /// A place that is not as it was written.
@@ -49,6 +59,11 @@ pub struct Damage {
 /// The head of a segment that begins after a revision.
 pub(super) fn head(cluster: ClusterId, after: Revision) -> Vec<u8> {
     framed_head(SEGMENT_MAGIC, cluster.0, after.0)
+}
+
+/// The cluster that the head of a segment names.
+pub(super) fn cluster_of(head: &[u8]) -> Option<ClusterId> {
+    read_head(head, SEGMENT_MAGIC).map(|(cluster, _)| ClusterId(cluster))
 }
 
 /// Magic, two numbers and their checksum, in 32 bytes. Snapshots begin the same way.
@@ -116,38 +131,42 @@ fn checksum(salt: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Everything that is sound in a segment of `cluster`, and what is not.
-pub(super) fn scan(bytes: &[u8], cluster: ClusterId) -> Scanned {
-    let mut scanned = Scanned::default();
+/// Everything that is sound in the segment of `cluster` that begins after a revision, and what is
+/// not.
+pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned {
+    let mut scan = Scan {
+        found: Scanned {
+            proven: after,
+            ..Scanned::default()
+        },
+        certain: 0,
+        next: after.0 + 1,
+    };
     match read_head(bytes, SEGMENT_MAGIC) {
-        Some((found, _)) if found == cluster.0 => {}
-        Some(_) => scanned.note(0, "the head names another cluster"),
-        None => scanned.note(0, "the head of the segment is not sound"),
+        Some(head) if head == (cluster.0, after.0) => {}
+        Some(_) => {
+            scan.note(0, FOREIGN);
+            return scan.finish(true);
+        }
+        None => scan.note(0, "its head is not sound"),
     }
+    // A segment gets its name with its head in it.
+    scan.certain = scan.found.damage.len();
     let mut at = HEAD.min(bytes.len());
-    let mut sound = scanned.damage.len();
     while at < bytes.len() {
-        match batch_head(&bytes[at..]) {
-            Some(head) if bytes.len() - at - HEAD >= head.length => {
-                let body = &bytes[at + HEAD..at + HEAD + head.length];
-                if scanned.take_batch(at, &head, body) {
-                    sound = scanned.damage.len();
-                }
-                at += HEAD + head.length;
-            }
-            broken => {
-                let what = if broken.is_some() {
-                    "a batch that breaks off"
-                } else {
-                    "no batch begins"
-                };
-                scanned.note(at, what);
-                at = next_batch(bytes, at + 1);
-            }
+        let begin = at + HEAD;
+        if let Some(head) = batch_head(&bytes[at..]) {
+            scan.begin_batch(&head);
+            at = begin.saturating_add(head.length);
+            let body = &bytes[begin..at.min(bytes.len())];
+            scan.take_batch(begin, &head, body);
+        } else {
+            scan.note(at, "no batch begins");
+            at = next_batch(bytes, at + 1);
+            scan.take_headless(begin, bytes.get(begin..at).unwrap_or_default());
         }
     }
-    scanned.unfinished = scanned.damage.split_off(sound);
-    scanned
+    scan.finish(false)
 }
 
 struct BatchHead {
@@ -179,40 +198,65 @@ fn next_batch(bytes: &[u8], from: usize) -> usize {
         .unwrap_or(bytes.len())
 }
 
-impl Scanned {
+/// A segment that is being scanned.
+struct Scan {
+    found: Scanned,
+    /// How much of the damage lies in what was durable once.
+    certain: usize,
+    /// The revision that the next record should have.
+    next: u64,
+}
+
+impl Scan {
     fn note(&mut self, offset: usize, what: impl Into<String>) {
-        self.damage.push(Damage {
+        self.found.damage.push(Damage {
             offset,
             what: what.into(),
         });
-        self.closed = false;
     }
 
-    /// Takes what is sound in a batch; whether all of it is.
-    fn take_batch(&mut self, at: usize, head: &BatchHead, body: &[u8]) -> bool {
-        let damage_before = self.damage.len();
-        self.closed = head.count == 0;
-        let mut rest = Some(body);
-        for n in 0..u64::from(head.count) {
-            let revision = Revision(head.first.saturating_add(n));
-            let Some(bytes) = rest else { break };
-            let offset = at + HEAD + (body.len() - bytes.len());
-            rest = match take_frame(bytes, &revision.0.to_le_bytes()) {
-                Some((payload, rest)) => {
-                    self.take_change(offset, revision, payload);
-                    Some(rest)
-                }
-                None => {
-                    self.note(
-                        offset,
-                        format!("the checksum of revision {revision} is wrong"),
-                    );
-                    // A wrong length leads nowhere, a right one to the next record.
-                    skip_frame(bytes)
-                }
+    /// A batch is only begun when everything before it is durable.
+    fn begin_batch(&mut self, head: &BatchHead) {
+        self.certain = self.found.damage.len();
+        self.found.proven = Revision(head.first.saturating_sub(1));
+        self.next = head.first.saturating_add(u64::from(head.count));
+    }
+
+    /// Takes what is sound in a batch whose body begins at `begin`.
+    fn take_batch(&mut self, begin: usize, head: &BatchHead, body: &[u8]) {
+        let end = self.next;
+        let mut rest = body;
+        let mut revision = head.first;
+        while revision < end {
+            let offset = begin + (body.len() - rest.len());
+            if let Some((payload, after)) = take_frame(rest, &revision.to_le_bytes()) {
+                self.take_change(offset, Revision(revision), payload);
+                rest = after;
+                revision += 1;
+                continue;
+            }
+            let (skipped, found) = next_frame(rest, revision + 1..end).unwrap_or((rest.len(), end));
+            let what = if revision + 1 == found {
+                format!("revision {revision} is not as it was written")
+            } else {
+                format!("the revisions {revision} to {} are not as they were written", found - 1)
             };
+            self.note(offset, what);
+            rest = &rest[skipped..];
+            revision = found;
         }
-        self.damage.len() == damage_before
+    }
+
+    /// Takes the records behind a place where the head of a batch should be. Their own checksums
+    /// say which revisions they are.
+    fn take_headless(&mut self, begin: usize, body: &[u8]) {
+        let mut rest = body;
+        while let Some((payload, after)) = take_frame(rest, &self.next.to_le_bytes()) {
+            let offset = begin + (body.len() - rest.len());
+            self.take_change(offset, Revision(self.next), payload);
+            self.next += 1;
+            rest = after;
+        }
     }
 
     fn take_change(&mut self, offset: usize, revision: Revision, payload: &[u8]) {
@@ -221,18 +265,36 @@ impl Scanned {
             .map_err(|error| error.to_string())
             .and_then(StoredChange::read)
         {
-            Ok(change) => self.changes.push((revision, change)),
+            Ok(change) => self.found.changes.push((revision, change)),
             Err(wrong) => self.note(
                 offset,
                 format!("revision {revision} cannot be read: {wrong}"),
             ),
         }
     }
+
+    fn finish(mut self, is_certain: bool) -> Scanned {
+        if !is_certain {
+            self.found.unfinished = self.found.damage.split_off(self.certain);
+        }
+        self.found
+    }
 }
 
-fn skip_frame(bytes: &[u8]) -> Option<&[u8]> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    bytes.get(8 + length..)
+/// Where the first sound frame of one of `revisions` begins, and which one it is. Not at the very
+/// beginning, where one was looked for already.
+pub(super) fn next_frame(bytes: &[u8], revisions: Range<u64>) -> Option<(usize, u64)> {
+    // Shorter than any payload: it keeps zeros from being looked at for every revision.
+    const PAYLOAD_MIN: u32 = 2;
+    let fits = |at: &usize| {
+        let length = u32_at(bytes, *at).unwrap_or_default();
+        let room = bytes.len().saturating_sub(*at + 8);
+        length >= PAYLOAD_MIN && usize::try_from(length).is_ok_and(|length| length <= room)
+    };
+    (1..bytes.len()).filter(fits).find_map(|at| {
+        let is_at = |revision: &u64| take_frame(&bytes[at..], &revision.to_le_bytes()).is_some();
+        Some((at, revisions.clone().find(is_at)?))
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

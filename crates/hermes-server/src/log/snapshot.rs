@@ -5,7 +5,8 @@
 //! entry    = length:u32 crc:u32 payload        (the frame of a record, salted with the revision)
 //! ```
 //!
-//! The last entry counts the others. A snapshot is written under another name, synced, and only then
+//! The last entry counts the others. Each can be read without those before it, so that a damaged one
+//! hides only itself. A snapshot is written under another name, synced, and only then
 //! given its own, so one that has its name is whole, or has rotted since, which its checksums show.
 
 use std::borrow::Cow;
@@ -14,16 +15,15 @@ use std::sync::Arc;
 
 use hermes_core::catalog::{Catalog, Emptied, Gone, ServiceView};
 use hermes_core::change::{ChangeKind, ClusterId, Revision};
-use hermes_core::name::{Name, ServiceKey};
+use hermes_core::name::Name;
 use hermes_core::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFile;
 use super::record::{StoredState, Wrong, endpoint_id, service_key};
-use super::segment::{framed_head, put_frame, read_head};
+use super::segment::{Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame};
 
 const SNAPSHOT_MAGIC: &[u8; 8] = b"HERMESS1";
-const HEAD: usize = 32;
 /// Bytes written to the disk in one piece.
 const PIECE: usize = 1024 * 1024;
 /// No entry is longer: one endpoint with the largest metadata, several times over.
@@ -45,8 +45,11 @@ enum Entry<'a> {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<(Cow<'a, str>, u64, Cow<'a, str>, u64)>,
     },
-    /// Belongs to the service before it.
+    /// Comes after its service, and names it all the same: what is whole must be of use even when
+    /// what stands before it is not.
     Endpoint {
+        namespace: Cow<'a, str>,
+        service: Cow<'a, str>,
         id: Cow<'a, str>,
         revision: u64,
         state: Box<StoredState<'a>>,
@@ -116,6 +119,8 @@ impl<F: DiskFile> Writer<'_, F> {
         })?;
         for endpoint in &view.endpoints {
             self.put(&Entry::Endpoint {
+                namespace: view.key.namespace.as_str().into(),
+                service: view.key.name.as_str().into(),
                 id: endpoint.id.as_str().into(),
                 revision: endpoint.revision.0,
                 state: Box::new((&*endpoint.state).into()),
@@ -142,67 +147,116 @@ impl<F: DiskFile> Writer<'_, F> {
     }
 }
 
-/// Puts the state of a snapshot of `cluster` into an empty `catalog`. Leases begin at `now`.
+/// The cluster that the head of a snapshot names.
+pub(super) fn cluster_of(head: &[u8]) -> Option<ClusterId> {
+    read_head(head, SNAPSHOT_MAGIC).map(|(cluster, _)| ClusterId(cluster))
+}
+
+/// Puts the state of the snapshot of `cluster` at a revision into an empty `catalog`. Leases begin at
+/// `now`.
 ///
 /// # Errors
 /// What is wrong with the snapshot; the catalog is of no use then.
 pub(super) fn read(
     mut bytes: impl Read,
-    cluster: ClusterId,
+    (cluster, at): (ClusterId, Revision),
     catalog: &mut Catalog,
     now: Now,
-) -> Result<Revision, Wrong> {
+) -> Result<(), Wrong> {
     let mut head = [0; HEAD];
     bytes
         .read_exact(&mut head)
         .map_err(|error| format!("its head cannot be read: {error}"))?;
-    let (found, revision) = read_head(&head, SNAPSHOT_MAGIC).ok_or("its head is not sound")?;
-    if found != cluster.0 {
-        return Err("it belongs to another cluster".into());
+    let found = read_head(&head, SNAPSHOT_MAGIC).ok_or("its head is not sound")?;
+    if found != (cluster.0, at.0) {
+        return Err(FOREIGN.into());
     }
     let mut reader = Reader {
         bytes,
-        salt: revision.to_le_bytes(),
+        salt: at.0.to_le_bytes(),
         entries: 0,
     };
-    let mut service = None;
     loop {
         let payload = reader.next()?;
-        let entry = serde_json::from_slice(&payload).map_err(|error| error.to_string())?;
-        match entry {
-            Entry::Namespace { name, revision } => {
-                let name = Name::parse(&name).map_err(|error| error.to_string())?;
-                catalog.restore_namespace(&name, Revision(revision));
-            }
-            Entry::Service {
-                namespace,
-                name,
-                revision,
-                emptied,
-                gone,
-            } => {
-                let key = service_key(&namespace, &name)?;
-                let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
-                let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
-                catalog.restore_service(&key, Revision(revision), emptied, gone);
-                service = Some(key);
-            }
-            Entry::Endpoint {
-                id,
-                revision,
-                state,
-            } => {
-                let key: &ServiceKey = service.as_ref().ok_or("an endpoint without a service")?;
-                let (id, state) = (endpoint_id(&id)?, Arc::new(state.read()?));
-                catalog.restore_endpoint(key, (&id, Revision(revision)), &state, now);
-            }
-            Entry::End { entries } if entries + 1 == reader.entries => {
-                catalog.restore_revision(Revision(revision));
-                return Ok(Revision(revision));
-            }
-            Entry::End { .. } => return Err("entries are missing".into()),
+        if let Some(others) = restore(&payload, catalog, now)? {
+            catalog.restore_revision(at);
+            let all = others + 1 == reader.entries;
+            return all.then_some(()).ok_or("entries are missing".into());
         }
     }
+}
+
+/// Puts what is sound of a damaged snapshot into an empty `catalog`, and says what is not.
+pub(super) fn rescue(
+    bytes: &[u8],
+    (cluster, at): (ClusterId, Revision),
+    catalog: &mut Catalog,
+    now: Now,
+) -> Vec<Damage> {
+    let mut damage = Vec::new();
+    let mut note = |rest: &[u8], what: String| {
+        let offset = bytes.len() - rest.len();
+        damage.push(Damage { offset, what });
+    };
+    match read_head(bytes, SNAPSHOT_MAGIC) {
+        Some(head) if head == (cluster.0, at.0) => {}
+        Some(_) => {
+            note(bytes, FOREIGN.into());
+            return damage;
+        }
+        None => note(bytes, "its head is not sound".into()),
+    }
+    let mut rest = bytes.get(HEAD..).unwrap_or_default();
+    while !rest.is_empty() {
+        if let Some((payload, after)) = take_frame(rest, &at.0.to_le_bytes()) {
+            if let Err(wrong) = restore(payload, catalog, now) {
+                note(rest, wrong);
+            }
+            rest = after;
+        } else {
+            note(rest, "an entry is not as it was written".into());
+            let next = next_frame(rest, at.0..at.0 + 1);
+            rest = next.map_or(&[], |(skipped, _)| &rest[skipped..]);
+        }
+    }
+    catalog.restore_revision(at);
+    damage
+}
+
+/// Puts an entry into the catalog; the last one says how many others there are.
+fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64>, Wrong> {
+    let entry = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    match entry {
+        Entry::Namespace { name, revision } => {
+            let name = Name::parse(&name).map_err(|error| error.to_string())?;
+            catalog.restore_namespace(&name, Revision(revision));
+        }
+        Entry::Service {
+            namespace,
+            name,
+            revision,
+            emptied,
+            gone,
+        } => {
+            let key = service_key(&namespace, &name)?;
+            let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
+            let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
+            catalog.restore_service(&key, Revision(revision), emptied, gone);
+        }
+        Entry::Endpoint {
+            namespace,
+            service,
+            id,
+            revision,
+            state,
+        } => {
+            let (key, id) = (service_key(&namespace, &service)?, endpoint_id(&id)?);
+            let state = Arc::new(state.read()?);
+            catalog.restore_endpoint(&key, (&id, Revision(revision)), &state, now);
+        }
+        Entry::End { entries } => return Ok(Some(entries)),
+    }
+    Ok(None)
 }
 
 struct Reader<R> {
@@ -224,7 +278,7 @@ impl<R: Read> Reader<R> {
         let mut frame = head.to_vec();
         frame.resize(8 + length, 0);
         self.bytes.read_exact(&mut frame[8..]).map_err(wrong)?;
-        let sound = super::segment::take_frame(&frame, &self.salt).is_some();
+        let sound = take_frame(&frame, &self.salt).is_some();
         self.entries += 1;
         frame.drain(..8);
         let at = self.entries;
