@@ -102,7 +102,9 @@ pub fn export<D: Disk>(
         let segments = sorted(&disk.list()?, "changes-", ".log");
         each_segment(disk, cluster, &segments, |_, _, counted| {
             for (revision, change) in &counted.changes {
-                line(&serde_json::to_string(&ExportedChange::new(*revision, change))?)?;
+                line(&serde_json::to_string(&ExportedChange::new(
+                    *revision, change,
+                ))?)?;
             }
             Ok(())
         })
@@ -203,7 +205,11 @@ impl fmt::Display for Report {
                 changes,
                 damage,
             } = file;
-            let state = if damage.is_empty() { "whole" } else { "DAMAGED" };
+            let state = if damage.is_empty() {
+                "whole"
+            } else {
+                "DAMAGED"
+            };
             writeln!(f, "  {name}  {bytes} bytes  {changes} entries  {state}")?;
         }
         for at in &self.snapshots {

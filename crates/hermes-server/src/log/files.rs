@@ -108,7 +108,9 @@ impl Identity {
             segment::cluster_of(&head).or_else(|| snapshot::cluster_of(&head))
         });
         let cluster = found.next()?;
-        found.all(|other| other == cluster).then_some(Self { cluster })
+        found
+            .all(|other| other == cluster)
+            .then_some(Self { cluster })
     }
 
     /// Writes `hermes.json`.

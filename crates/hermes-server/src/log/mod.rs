@@ -45,9 +45,9 @@ use hermes_core::change::{ClusterId, Planned, Revision};
 use hermes_core::time::{Now, Timestamp};
 use hermes_discovery::log::{Appended, Entities, Log, LogError, Record};
 
+pub use check::{FileReport, Report, check, check_on, export};
 use disk::{Directory, Disk};
 use files::{Files, Identity};
-pub use check::{FileReport, Report, check, check_on, export};
 pub use segment::Damage;
 
 /// The settings of a file log.

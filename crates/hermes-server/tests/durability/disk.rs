@@ -218,7 +218,12 @@ impl FaultyDisk {
         let mut state = self.state();
         state.gate.is_open = true;
         self.machine.bell.notify_all();
-        drop(self.machine.bell.wait_while(state, |state| !state.gate.has_ended).unwrap());
+        drop(
+            self.machine
+                .bell
+                .wait_while(state, |state| !state.gate.has_ended)
+                .unwrap(),
+        );
     }
 
     /// A thread of snapshots is about to begin.
