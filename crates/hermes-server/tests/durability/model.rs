@@ -245,6 +245,15 @@ impl Model {
         })
     }
 
+    /// The batch was acknowledged by a log with gaps.
+    pub(crate) fn follow(&mut self, batch: &Batch, appended: &[Appended]) {
+        for (planned, appended) in batch.planned.iter().zip(appended) {
+            if let Appended::At(revision) = *appended {
+                self.catalog.apply(revision, &planned.change, self.now());
+            }
+        }
+    }
+
     /// The batch was acknowledged.
     pub(crate) fn acknowledged(&mut self, batch: &Batch, appended: &[Appended]) {
         assert_eq!(appended.len(), batch.planned.len());
