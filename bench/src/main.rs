@@ -1,2 +1,76 @@
-//! Placeholder.
-fn main() {}
+//! Side-by-side measurements of Hermes, as ratios with their spread.
+//!
+//! ```text
+//!  this process ─┬─► server   Hermes, in a process of its own, on core 0
+//!                ├─► bare     the floor to compare with, likewise, on core 0
+//!                └─► load     who asks them, one after the other, on core 1
+//! ```
+//!
+//! Machines are noisy and differ, so a figure of its own says little. Every row measures Hermes and a
+//! floor in turn, A B A B, and takes the ratio round by round; the median of the ratios is the figure
+//! and their range says how far to trust it. What is compared is requests for one second of
+//! *processor time of the server*, which does not depend on how fast the load is, or on who else uses
+//! the machine.
+//!
+//! A row is a file in [`rows`]. Nothing here judges: a slow Hermes is a figure, not an error.
+
+mod args;
+mod bare;
+mod child;
+mod console;
+mod failure;
+mod http;
+mod load;
+mod machine;
+mod pin;
+mod report;
+mod rounds;
+mod rows;
+mod server;
+mod spent;
+
+use std::process::ExitCode;
+
+use args::{Form, Job, Plan};
+use failure::Failure;
+use pin::Cores;
+use report::Report;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args().skip(1)).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            console::note(&format!("hermes-bench: {failure}"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(job: Job) -> Result<(), Failure> {
+    match job {
+        Job::Help => console::print(args::HELP),
+        Job::Measure(plan) => return measure(&plan),
+        Job::Server => return server::run(),
+        Job::Bare { bytes } => return bare::run(bytes),
+        Job::Load(order) => console::print(&load::run(&order)?.to_line()),
+    }
+    Ok(())
+}
+
+fn measure(plan: &Plan) -> Result<(), Failure> {
+    let cores = Cores::of_this_machine();
+    let mut report = Report::begin(plan, &cores);
+    for row in rows::all() {
+        if plan.wants(row.name) {
+            console::note(&format!("{}: {}", row.name, row.about));
+            let measured = (row.measure)(plan, &cores)?;
+            report.add(&row, measured);
+        }
+    }
+    let report = report.end();
+    match plan.form {
+        Form::Table => console::print(&report.to_table()),
+        Form::Json => console::print(&report.to_json()),
+    }
+    Ok(())
+}

@@ -1,2 +1,52 @@
-//! Placeholder.
-fn main() {}
+//! The command `hermes`: a registry server, and everything one does with it from a prompt.
+//!
+//! Data goes to stdout and talk to stderr, so that whatever is printed can be piped on. The exit
+//! code tells what happened (see [`exit::Exit`]); a script need not read a word of the talk.
+
+mod age;
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod output;
+mod table;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use exit::Exit;
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match args::read() {
+        Ok(cli) => cli,
+        Err(error) => return explain_usage(&error),
+    };
+    let output = Output::new(cli.global.output);
+    let exit = run(cli, &output).unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    });
+    exit.into()
+}
+
+fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Serve(arguments) => commands::serve::run(&arguments, output),
+        Command::Completions(arguments) => commands::completions::run(&arguments, output),
+        Command::Ask(ask) => ask.run(&cli.global, output),
+    }
+}
+
+/// What clap has to say: help or the version, asked for, or what is wrong about the arguments.
+fn explain_usage(error: &clap::Error) -> ExitCode {
+    let exit = if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    };
+    // Whoever closed the pipe does not want to read it.
+    error.print().ok();
+    exit.into()
+}

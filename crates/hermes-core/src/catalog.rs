@@ -178,7 +178,7 @@ impl Catalog {
         let service = self.service_mut(revision, &change.service);
         let endpoint = match (&change.id, &change.state) {
             (Some(id), Some(state)) => {
-                let pulse = service.pulse_for(id, state, change.time, now);
+                let pulse = service.pulse_for(id, state, change, now);
                 Some(service.put(revision, id, state, pulse))
             }
             (Some(id), None) => {
@@ -396,17 +396,20 @@ impl ServiceView {
         &self,
         id: &EndpointId,
         state: &EndpointState,
-        time: Timestamp,
+        change: &Change,
         now: Now,
     ) -> Arc<Pulse> {
         let ttl = state.registration.ttl;
         let Some(before) = self.endpoint(id) else {
-            return Arc::new(Pulse::new(ttl, now, time));
+            return Arc::new(Pulse::new(ttl, now, change.time));
         };
-        // Another registration came from the instance itself, so it was heard from.
-        if !Arc::ptr_eq(&before.state.registration, &state.registration) {
-            before.pulse.lease.set_ttl(ttl, now.moment);
-            before.pulse.beat(now).ok();
+        // Another registration came from the instance itself, so it was heard from. Compared by
+        // value: a change that was read from a log shares nothing with the catalog.
+        let (old, new) = (&before.state.registration, &state.registration);
+        let is_again = change.kind == ChangeKind::Registered;
+        if is_again || (!Arc::ptr_eq(old, new) && old != new) {
+            let time = change.time;
+            before.pulse.begin(ttl, Now { time, ..now });
         }
         Arc::clone(&before.pulse)
     }

@@ -340,19 +340,32 @@ pub fn merged(base: &Map<String, Value>, patch: &Map<String, Value>) -> Map<Stri
     result
 }
 
-/// Two merge patches as one: applying it is applying `first` and then `second`.
+/// Two merge patches as one: applying it to `base` is applying `first` and then `second`.
 #[must_use]
 pub fn patches_joined(
+    base: &Map<String, Value>,
     first: &Map<String, Value>,
     second: &Map<String, Value>,
 ) -> Map<String, Value> {
+    let nothing = Map::new();
     let mut result = first.clone();
     for (name, change) in second {
-        let joined = match (result.get(name), change) {
+        let base = base.get(name).and_then(Value::as_object);
+        let base = base.unwrap_or(&nothing);
+        let joined = match (first.get(name), change) {
+            (None, _) => change.clone(),
             (Some(Value::Object(first)), Value::Object(second)) => {
-                Value::Object(patches_joined(first, second))
+                Value::Object(patches_joined(base, first, second))
             }
-            _ => change.clone(),
+            // What `first` took away or replaced does not shine through again.
+            (Some(_), Value::Object(second)) => {
+                let hidden = base
+                    .keys()
+                    .map(|name| (name.clone(), Value::Null))
+                    .collect();
+                Value::Object(patches_joined(base, &hidden, second))
+            }
+            (Some(_), _) => change.clone(),
         };
         result.insert(name.clone(), joined);
     }
@@ -361,6 +374,7 @@ pub fn patches_joined(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -380,12 +394,29 @@ mod tests {
         assert_eq!(merged(&base, &patch), expected);
     }
 
-    #[test]
-    fn joined_patches_do_what_one_after_the_other_does() {
-        let base = object(json!({"a": 1, "b": {"c": 2}}));
-        let first = object(json!({"a": null, "b": {"d": 1}}));
-        let second = object(json!({"a": 5, "b": {"c": null}}));
-        let one_by_one = merged(&merged(&base, &first), &second);
-        assert_eq!(merged(&base, &patches_joined(&first, &second)), one_by_one);
+    /// Any JSON value of a few small names, so that patches meet each other and the base.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(Value::Null), (0..3).prop_map(|n| json!(n))];
+        leaf.prop_recursive(3, 16, 3, |inner| {
+            prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|members| json!(members))
+        })
+    }
+
+    fn any_object() -> impl Strategy<Value = Map<String, Value>> {
+        prop::collection::btree_map("[abc]", any_value(), 0..3)
+            .prop_map(|members| object(json!(members)))
+    }
+
+    proptest! {
+        #[test]
+        fn joined_patches_do_what_one_after_the_other_does(
+            base in any_object(),
+            first in any_object(),
+            second in any_object(),
+        ) {
+            let one_by_one = merged(&merged(&base, &first), &second);
+            let joined = patches_joined(&base, &first, &second);
+            prop_assert_eq!(merged(&base, &joined), one_by_one);
+        }
     }
 }

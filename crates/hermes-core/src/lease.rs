@@ -5,7 +5,12 @@
 //! **close, then expire**: when the clock finds a lease run out, it first closes it atomically, and
 //! only then plans the expiry. A heartbeat meets an open lease and moves its deadline, or meets a
 //! closed one and is refused; there is no third way, so a heartbeat that was accepted is never
-//! followed by an expiry within its TTL. If the expiry cannot be committed, the lease opens again.
+//! followed by an expiry within its TTL. If the expiry cannot be committed, the lease opens again;
+//! if the endpoint registers again first, it opens too, and the expiry leads to nothing.
+//!
+//! The word holds when the endpoint was last heard from, not when the lease runs out: that only
+//! grows, so a registration and a heartbeat that meet cannot take from each other what either was
+//! promised, whatever TTL the registration brings.
 //!
 //! `tests/lease_threads.rs` explores every interleaving of this file.
 
@@ -14,14 +19,15 @@ use std::time::Duration;
 use crate::sync::{AtomicU64, Ordering};
 use crate::time::{Moment, whole_millis};
 
-/// The bit that says closed; the deadline in milliseconds stands above it.
+/// The bit that says closed; the moment in milliseconds stands above it.
 const CLOSED: u64 = 1;
-/// The deadline of what never runs out.
+/// The deadline of what never runs out, and the TTL that leads to it.
 const NEVER: u64 = u64::MAX >> 1;
 
-/// Deadline and state of one lease. Static endpoints have one too, which never runs out.
+/// State of one lease. Static endpoints have one too, which never runs out.
 #[derive(Debug)]
 pub struct Lease {
+    /// When the endpoint was last heard from, and whether the lease is closed.
     word: AtomicU64,
     ttl_millis: AtomicU64,
 }
@@ -45,10 +51,9 @@ impl Lease {
     /// An open lease that runs out one `ttl` after `now`; never, when there is none.
     #[must_use]
     pub fn new(ttl: Option<Duration>, now: Moment) -> Self {
-        let ttl_millis = ttl.map_or(NEVER, whole_millis);
         Self {
-            word: AtomicU64::new(open_until(now, ttl_millis)),
-            ttl_millis: AtomicU64::new(ttl_millis),
+            word: AtomicU64::new(heard_at(now)),
+            ttl_millis: AtomicU64::new(millis_of(ttl)),
         }
     }
 
@@ -57,15 +62,10 @@ impl Lease {
     /// # Errors
     /// When the lease is closed.
     pub fn renew(&self, now: Moment) -> Result<(), LeaseClosed> {
-        let renewed = open_until(now, self.ttl_millis.load(Ordering::Acquire));
         let mut word = self.word.load(Ordering::Acquire);
         while word & CLOSED == 0 {
-            let next = word.max(renewed);
-            match self
-                .word
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Ok(()),
+            match self.swap(word, word.max(heard_at(now))) {
+                Ok(()) => return Ok(()),
                 Err(found) => word = found,
             }
         }
@@ -79,16 +79,14 @@ impl Lease {
             if word & CLOSED != 0 {
                 return Closing::WasClosed;
             }
-            let deadline = Moment(word >> 1);
+            let deadline = self.deadline_of(word);
             if deadline > now {
                 return Closing::RunsUntil(deadline);
             }
-            let closed = word | CLOSED;
-            match self
-                .word
-                .compare_exchange_weak(word, closed, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return Closing::Closed,
+            match self.swap(word, word | CLOSED) {
+                Ok(()) if self.deadline_of(word) <= now => return Closing::Closed,
+                // A registration beside this call made the TTL longer and left the word as it was.
+                Ok(()) => self.reopen(),
                 Err(found) => word = found,
             }
         }
@@ -104,29 +102,22 @@ impl Lease {
         self.word.fetch_and(!CLOSED, Ordering::AcqRel);
     }
 
-    /// Gives the lease another TTL, counted from `now`, which may move its deadline either way.
-    /// `None` makes it static. A closed lease stays closed.
-    pub fn set_ttl(&self, ttl: Option<Duration>, now: Moment) {
-        let ttl_millis = ttl.map_or(NEVER, whole_millis);
+    /// The endpoint registered again: the lease is open, and runs out one `ttl` after `now`, or
+    /// after a later heartbeat. `None` makes it static. Called by the one writer only.
+    pub fn begin(&self, ttl: Option<Duration>, now: Moment) {
+        let ttl_millis = millis_of(ttl);
+        // While the word moves, the longer of both TTLs holds: the clock never closes early.
+        self.ttl_millis.fetch_max(ttl_millis, Ordering::AcqRel);
+        self.word.fetch_max(heard_at(now), Ordering::AcqRel);
+        self.word.fetch_and(!CLOSED, Ordering::AcqRel);
         self.ttl_millis.store(ttl_millis, Ordering::Release);
-        let next = open_until(now, ttl_millis);
-        let mut word = self.word.load(Ordering::Acquire);
-        while word & CLOSED == 0 {
-            match self
-                .word
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => return,
-                Err(found) => word = found,
-            }
-        }
     }
 
     /// When the lease runs out; `None` when it is static.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let deadline = self.word.load(Ordering::Acquire) >> 1;
-        (deadline != NEVER).then_some(Moment(deadline))
+        let deadline = self.deadline_of(self.word.load(Ordering::Acquire));
+        (deadline.0 != NEVER).then_some(deadline)
     }
 
     /// Whether the lease is closed.
@@ -134,61 +125,26 @@ impl Lease {
     pub fn is_closed(&self) -> bool {
         self.word.load(Ordering::Acquire) & CLOSED != 0
     }
+
+    /// When a lease with this word runs out, by the TTL of now.
+    fn deadline_of(&self, word: u64) -> Moment {
+        let ttl_millis = self.ttl_millis.load(Ordering::Acquire);
+        Moment((word >> 1).saturating_add(ttl_millis).min(NEVER))
+    }
+
+    /// Sets the word to `next` if it still is `word`; else gives back what it is.
+    fn swap(&self, word: u64, next: u64) -> Result<(), u64> {
+        self.word
+            .compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| ())
+    }
 }
 
-/// The word of an open lease that runs out `ttl_millis` after `now`.
-fn open_until(now: Moment, ttl_millis: u64) -> u64 {
-    now.0.saturating_add(ttl_millis).min(NEVER) << 1
+/// The word of an open lease whose endpoint was last heard from at `now`.
+fn heard_at(now: Moment) -> u64 {
+    now.0.min(NEVER) << 1
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TTL: Option<Duration> = Some(Duration::from_secs(10));
-
-    #[test]
-    fn a_lease_runs_out_exactly_one_ttl_after_the_last_heartbeat() {
-        let lease = Lease::new(TTL, Moment(0));
-        lease.renew(Moment(4_000)).unwrap();
-        assert_eq!(
-            lease.close_if_due(Moment(13_999)),
-            Closing::RunsUntil(Moment(14_000))
-        );
-        assert_eq!(lease.close_if_due(Moment(14_000)), Closing::Closed);
-        assert_eq!(lease.close_if_due(Moment(14_000)), Closing::WasClosed);
-        assert_eq!(lease.renew(Moment(14_000)), Err(LeaseClosed));
-    }
-
-    #[test]
-    fn a_failed_expiry_opens_it_again() {
-        let lease = Lease::new(TTL, Moment(0));
-        assert_eq!(lease.close_if_due(Moment(10_000)), Closing::Closed);
-        lease.reopen();
-        lease.renew(Moment(11_000)).unwrap();
-        assert_eq!(lease.deadline(), Some(Moment(21_000)));
-    }
-
-    #[test]
-    fn an_old_heartbeat_never_shortens_it() {
-        let lease = Lease::new(TTL, Moment(5_000));
-        lease.renew(Moment(1_000)).unwrap();
-        assert_eq!(lease.deadline(), Some(Moment(15_000)));
-    }
-
-    #[test]
-    fn a_static_lease_never_runs_out() {
-        let lease = Lease::new(None, Moment(0));
-        lease.renew(Moment(1)).unwrap();
-        assert_eq!(lease.deadline(), None);
-        assert_eq!(
-            lease.close_if_due(Moment(1 << 60)),
-            Closing::RunsUntil(Moment(NEVER))
-        );
-        lease.set_ttl(TTL, Moment(1_000));
-        assert_eq!(lease.deadline(), Some(Moment(11_000)));
-        lease.close();
-        lease.set_ttl(None, Moment(0));
-        assert!(lease.is_closed());
-    }
+fn millis_of(ttl: Option<Duration>) -> u64 {
+    ttl.map_or(NEVER, whole_millis)
 }

@@ -16,7 +16,7 @@ use crate::endpoint::{
     patches_joined,
 };
 use crate::health::Health;
-use crate::limits::METADATA_BYTES_MAX;
+use crate::limits::{METADATA_BYTES_MAX, METADATA_MEMBERS_MAX};
 use crate::name::{EndpointId, ServiceKey};
 use crate::rejection::Rejection;
 use crate::silence::{OnSilence, on_silence};
@@ -157,9 +157,15 @@ impl Planner<'_> {
         patch: &OverridePatch,
     ) -> Result<Plan, Rejection> {
         let before = self.existing(service, id)?;
-        let overrides = overridden(&before.state.overrides, patch);
+        let overrides = overridden(&before.state, patch);
         if overrides == *before.state.overrides {
             return Plan::nothing();
+        }
+        if overrides.metadata.len() > METADATA_MEMBERS_MAX {
+            return Err(Rejection::LimitReached {
+                what: "members of overridden metadata",
+                max: METADATA_MEMBERS_MAX,
+            });
         }
         if serde_json::to_vec(&overrides.metadata)
             .map_or(true, |json| json.len() > METADATA_BYTES_MAX)
@@ -282,7 +288,8 @@ impl Planner<'_> {
         let Some(before) = self.catalog.endpoint(service, id) else {
             return Plan::nothing();
         };
-        if before.incarnation != incarnation {
+        // A lease that is open again belongs to an endpoint that registered in the meantime.
+        if before.incarnation != incarnation || !before.pulse.lease.is_closed() {
             return Plan::nothing();
         }
         match on_silence(self.catalog, service, id, self.now) {
@@ -496,12 +503,15 @@ fn same_place(a: &Registration, b: &Registration) -> bool {
     a.address.same_place(&b.address) && a.ports == b.ports
 }
 
-/// `before` with `patch` applied.
-fn overridden(before: &Overrides, patch: &OverridePatch) -> Overrides {
+/// The overrides of `state` with `patch` applied.
+fn overridden(state: &EndpointState, patch: &OverridePatch) -> Overrides {
+    let before = &*state.overrides;
     let metadata = match &patch.metadata {
         None => before.metadata.clone(),
         Some(None) => serde_json::Map::new(),
-        Some(Some(members)) => patches_joined(&before.metadata, members),
+        Some(Some(members)) => {
+            patches_joined(&state.registration.metadata, &before.metadata, members)
+        }
     };
     Overrides {
         metadata,

@@ -3,8 +3,10 @@
 //! - [`engine`]: the registry itself, one writer and lock-free reads.
 //! - [`log`]: where changes go before they count.
 //! - [`probe`]: health checks, executed.
+//! - [`client`]: asking a Hermes server from elsewhere.
 //! - [`clock`]: the only place that asks the machine for the time.
 
+pub mod client;
 pub mod clock;
 pub mod engine;
 pub mod log;

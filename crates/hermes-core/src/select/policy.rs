@@ -52,7 +52,7 @@ fn least_loaded(group: Group<'_>, turn: usize, now: Now) -> Group<'_> {
             endpoint.pulse.load().unwrap_or(0.0) / weight
         } else {
             #[expect(clippy::cast_precision_loss, reason = "a count of ten seconds")]
-            let selections = endpoint.pulse.recent_selections(now) as f64;
+            let selections = endpoint.pulse.recent_selections(now.moment) as f64;
             selections / weight
         }
     };
@@ -96,15 +96,16 @@ pub fn rendezvous_score(key: &str, id: &str, weight: u16) -> f64 {
     weighted_score(unit_interval(mix(hash, 0)), weight)
 }
 
-/// A number in the open unit interval from the upper 53 bits of `bits`.
+/// A number in the open unit interval from the upper 52 bits of `bits`: with the half that keeps it
+/// off both ends they are the 53 that a double holds.
 #[must_use]
 pub fn unit_interval(bits: u64) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "53 bits are what a double holds exactly"
+        reason = "52 bits are held exactly by a double"
     )]
-    let upper = (bits >> 11) as f64;
-    (upper + 0.5) / 9_007_199_254_740_992.0
+    let upper = (bits >> 12) as f64;
+    (upper + 0.5) / 4_503_599_627_370_496.0
 }
 
 /// The `n`-th number of the `splitmix64` sequence that begins at `seed` (G. Steele et al., 2014).

@@ -68,11 +68,7 @@ impl Fields {
     /// Where a member stands, as a JSON pointer.
     #[must_use]
     pub fn pointer(&self, name: &str) -> String {
-        format!(
-            "{}/{}",
-            self.path,
-            name.replace('~', "~0").replace('/', "~1")
-        )
+        pointer_to(&self.path, name)
     }
 
     /// Takes a member out; null is the same as absent.
@@ -214,6 +210,14 @@ impl Fields {
         let problem = Problem::new(code::UNKNOWN_FIELD, detail).at(self.pointer(name));
         Err(Problem { nearest, ..problem })
     }
+}
+
+/// The JSON pointer (RFC 6901) to the member `name` of the object at `path`. A name that a caller
+/// made very long is cut: the pointer is shown back.
+#[must_use]
+pub fn pointer_to(path: &str, name: &str) -> String {
+    let name = shown(name).replace('~', "~0").replace('/', "~1");
+    format!("{path}/{name}")
 }
 
 /// `invalid_field` at `pointer`, with what is wrong about it.

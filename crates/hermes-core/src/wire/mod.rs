@@ -5,6 +5,7 @@
 //! read strictly, [`problem`] how errors look.
 
 pub mod answer;
+mod check;
 pub mod fields;
 mod json;
 pub mod problem;

@@ -12,6 +12,8 @@ macro_rules! codes {
         /// Every code, with the status and the title that go with it.
         pub mod code {
             $($(#[$doc])* pub const $name: &str = $code;)*
+            /// All of them, in the order of the contract.
+            pub const ALL: &[&str] = &[$($code),*];
         }
         /// Status and title of a code; 500 for one that is not in the table.
         #[must_use]

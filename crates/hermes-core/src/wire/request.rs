@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+pub use super::check::check_json;
+use super::check::{check_ports_exist, read_checks};
 use super::fields::{
-    Fields, duration_of, expected, integer_of, invalid, read_object, string_of, too_many,
+    Fields, duration_of, expected, integer_of, invalid, pointer_to, read_object, string_of,
+    too_many,
 };
 use super::problem::{Problem, code};
-use crate::address::{Address, Host, Scheme};
+use crate::address::{Address, AddressError, Host, Scheme};
 use crate::change::Revision;
-use crate::check::{
-    CHECK_NAME_LENGTH_MAX, Check, CheckKind, EVIDENCE_LENGTH_MAX, HttpCheck, HttpMethod,
-    StatusMatch,
-};
+use crate::check::{Check, EVIDENCE_LENGTH_MAX};
 use crate::command::{DrainWish, OverridePatch};
 use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WEIGHT_DEFAULT};
 use crate::health::Health;
 use crate::limits::{
-    CHECK_PATH_MAX, CHECKS_MAX, EXPECT_BODY_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX,
-    PORTS_MAX, TAG_LENGTH_MAX, TAGS_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN,
+    CHECKS_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX, PORTS_MAX, TAG_LENGTH_MAX, TAGS_MAX,
+    TTL_DEFAULT, TTL_MAX, TTL_MIN,
 };
 use crate::name::Name;
 use crate::select::{Criteria, Policy};
@@ -163,7 +163,7 @@ pub fn read_heartbeats(body: &[u8]) -> Result<Vec<HeartbeatOf>, Problem> {
     })?;
     let mut all = Vec::new();
     for (service, ids) in services {
-        let pointer = format!("/heartbeats/{service}");
+        let pointer = pointer_to("/heartbeats", &service);
         let Value::Array(ids) = ids else {
             return Err(expected(&pointer, "a list of ids", &ids));
         };
@@ -272,7 +272,7 @@ fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
     let scheme = fields.string("scheme")?;
     let wrong = |name: &str| {
         let pointer = fields.pointer(name);
-        move |error: crate::address::AddressError| invalid(&pointer, &error.to_string())
+        move |error: AddressError| invalid(&pointer, &error.to_string())
     };
     let host = host
         .map(|host| Host::parse(&host))
@@ -310,22 +310,24 @@ fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, P
         port: address.port,
         scheme: address.scheme.clone(),
     };
-    let mut ports = BTreeMap::from([(main.clone(), main_port.clone())]);
+    let mut ports = BTreeMap::from([(main.clone(), main_port)]);
     let written = fields.object("ports")?.unwrap_or_default();
-    if written.len() > PORTS_MAX {
-        return Err(too_many("/ports", written.len(), PORTS_MAX));
-    }
     for (name, value) in written {
-        let pointer = format!("/ports/{name}");
+        let pointer = pointer_to("/ports", &name);
         let port = read_port(&pointer, value, &address.scheme)?;
         let name = Name::parse(&name).map_err(|error| invalid(&pointer, &error.to_string()))?;
-        if name == main && port != main_port {
-            return Err(invalid(
-                &pointer,
-                "it does not agree with the port of the endpoint",
-            ));
+        let before = ports.insert(name.clone(), port.clone());
+        if before.is_some_and(|before| before != port) {
+            let what = if name == main {
+                "it does not agree with the port of the endpoint".into()
+            } else {
+                format!("another port is named `{name}` too, once names are folded")
+            };
+            return Err(invalid(&pointer, &what));
         }
-        ports.insert(name, port);
+    }
+    if ports.len() > PORTS_MAX {
+        return Err(too_many("/ports", ports.len(), PORTS_MAX));
     }
     Ok(ports)
 }
@@ -349,7 +351,9 @@ fn read_port(pointer: &str, value: Value, default: &Scheme) -> Result<Port, Prob
     let scheme = match scheme {
         None => default.clone(),
         Some(scheme) => {
-            Scheme::parse(&scheme).map_err(|error| invalid(pointer, &error.to_string()))?
+            let wrong =
+                |error: AddressError| invalid(&pointer_to(pointer, "scheme"), &error.to_string());
+            Scheme::parse(&scheme).map_err(wrong)?
         }
     };
     Ok(Port {
@@ -424,7 +428,7 @@ fn read_ttl(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
 }
 
 /// The name of the port that a selection or check uses.
-fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
+pub(super) fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
     let Some(port) = fields.string("port")? else {
         return Ok(MAIN_PORT.into());
     };
@@ -433,136 +437,6 @@ fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
     Name::parse(&port)
         .map(|name| name.to_string())
         .map_err(wrong)
-}
-
-fn read_checks(items: Vec<(String, Value)>) -> Result<Vec<Check>, Problem> {
-    let mut checks: Vec<Check> = Vec::with_capacity(items.len());
-    for (pointer, item) in items {
-        let check = read_check(Fields::of(item, pointer.clone())?)?;
-        if checks.iter().any(|other| other.name == check.name) {
-            let what = format!(
-                "there are two checks named `{}`; give them names",
-                check.name
-            );
-            return Err(invalid(&pointer, &what));
-        }
-        checks.push(check);
-    }
-    Ok(checks)
-}
-
-fn read_check(mut fields: Fields) -> Result<Check, Problem> {
-    let words = ["http", "tcp", "grpc", "heartbeat"];
-    let kind = fields.word("type", &words, |word| {
-        words.contains(&word).then(|| word.to_owned())
-    })?;
-    let at_type = fields.pointer("type");
-    let kind = match kind.as_deref() {
-        Some("http") => CheckKind::Http(read_http_check(&mut fields)?),
-        Some("tcp") => CheckKind::Tcp,
-        Some("heartbeat") => CheckKind::Heartbeat,
-        Some(_) => {
-            let what = "gRPC health checks are not offered by this release; use http or tcp";
-            return Err(invalid(&at_type, what));
-        }
-        None => {
-            return Err(invalid(
-                &at_type,
-                "it is missing; one of http, tcp, heartbeat is needed",
-            ));
-        }
-    };
-    let mut check = Check::new(kind);
-    if let Some(name) = bounded_text(&mut fields, "name", CHECK_NAME_LENGTH_MAX)? {
-        check.name = name;
-    }
-    check.port = read_port_name(&mut fields)?;
-    let interval = fields.duration("interval")?.unwrap_or(check.interval);
-    if interval < Duration::from_secs(1) || interval > TTL_MAX {
-        return Err(invalid(
-            &fields.pointer("interval"),
-            "an interval is from 1 s to 24 h",
-        ));
-    }
-    check.interval = interval;
-    check.timeout = fields
-        .duration("timeout")?
-        .unwrap_or(check.timeout.min(interval));
-    if check.timeout.is_zero() || check.timeout > interval {
-        let what = "a timeout is above 0 and at most the interval";
-        return Err(invalid(&fields.pointer("timeout"), what));
-    }
-    check.attempts = small(&mut fields, "attempts", check.attempts)?;
-    check.rise = small(&mut fields, "rise", check.rise)?;
-    check.fall = small(&mut fields, "fall", check.fall)?;
-    check.grace = fields.duration("grace")?.unwrap_or_default().min(TTL_MAX);
-    check.dry_run = fields.boolean("dry_run")?.unwrap_or_default();
-    if fields.take("tls").is_some() {
-        let what = "TLS options of checks are not offered by this release";
-        return Err(invalid(&fields.pointer("tls"), what));
-    }
-    fields.finish()?;
-    Ok(check)
-}
-
-fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
-    let mut http = HttpCheck::default();
-    if let Some(path) = bounded_text(fields, "path", CHECK_PATH_MAX)? {
-        let printable = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        if !path.starts_with('/') || !printable {
-            let what = "a path begins with / and holds no spaces, control characters or #";
-            return Err(invalid(&fields.pointer("path"), what));
-        }
-        http.path = path;
-    }
-    let method = fields.word("method", &["GET", "HEAD"], |word| match word {
-        "GET" => Some(HttpMethod::Get),
-        "HEAD" => Some(HttpMethod::Head),
-        _ => None,
-    })?;
-    http.method = method.unwrap_or(http.method);
-    if let Some(items) = fields.list("expect_status", 32)? {
-        http.expect_status = items
-            .into_iter()
-            .map(|(at, item)| read_status(&at, &item))
-            .collect::<Result<_, _>>()?;
-    }
-    http.expect_body = bounded_text(fields, "expect_body", EXPECT_BODY_MAX)?;
-    Ok(http)
-}
-
-/// `200`, or `"2xx"`.
-fn read_status(pointer: &str, value: &Value) -> Result<StatusMatch, Problem> {
-    let exact = value.as_u64().filter(|status| (100..=599).contains(status));
-    let class = value
-        .as_str()
-        .and_then(|text| text.strip_suffix("xx")?.parse().ok());
-    let exact = exact
-        .and_then(|status| u16::try_from(status).ok())
-        .map(StatusMatch::Exact);
-    let class = class
-        .filter(|class| (1..=5).contains(class))
-        .map(StatusMatch::Class);
-    exact
-        .or(class)
-        .ok_or_else(|| expected(pointer, "a status such as 200 or \"2xx\"", value))
-}
-
-/// Every check must name a port that the endpoint has.
-fn check_ports_exist(registration: &Registration) -> Result<(), Problem> {
-    let missing = |check: &Check| !registration.ports.contains_key(check.port.as_str());
-    match registration.checks.iter().position(missing) {
-        None => Ok(()),
-        Some(at) => {
-            let port = &registration.checks[at].port;
-            let names: Vec<&str> = registration.ports.keys().map(Name::as_str).collect();
-            let what = format!(
-                "there is no port `{port}`; the ports are {}",
-                names.join(", ")
-            );
-            Err(invalid(&format!("/checks/{at}/port"), &what))
-        }
-    }
 }
 
 /// A member of a merge patch: absent, null, or a value.
@@ -581,14 +455,7 @@ fn nullable<T>(
     }
 }
 
-fn small(fields: &mut Fields, name: &'static str, default: u32) -> Result<u32, Problem> {
-    let number = fields.integer(name, 1, 100)?;
-    Ok(number
-        .and_then(|number| u32::try_from(number).ok())
-        .unwrap_or(default))
-}
-
-fn bounded_text(
+pub(super) fn bounded_text(
     fields: &mut Fields,
     name: &'static str,
     max: usize,
@@ -608,46 +475,6 @@ fn strings(items: Vec<(String, Value)>) -> Result<Vec<String>, Problem> {
         .into_iter()
         .map(|(pointer, item)| string_of(&pointer, item))
         .collect()
-}
-
-/// A check as a registration would write it, so that what was read may be sent back.
-#[must_use]
-pub fn check_json(check: &Check) -> Map<String, Value> {
-    let seconds = |duration: Duration| json!(super::answer::Seconds::from(duration));
-    let mut members = Map::new();
-    let mut put = |name: &str, value: Value| drop(members.insert(name.into(), value));
-    put("type", json!(check.kind.word()));
-    put("name", json!(check.name));
-    put("port", json!(check.port));
-    if let CheckKind::Http(http) = &check.kind {
-        let statuses: Vec<Value> = http.expect_status.iter().map(|s| status_json(*s)).collect();
-        put("path", json!(http.path));
-        put(
-            "method",
-            json!(if http.method == HttpMethod::Get {
-                "GET"
-            } else {
-                "HEAD"
-            }),
-        );
-        put("expect_status", json!(statuses));
-        put("expect_body", json!(http.expect_body));
-    }
-    put("interval", seconds(check.interval));
-    put("timeout", seconds(check.timeout));
-    put("attempts", json!(check.attempts));
-    put("rise", json!(check.rise));
-    put("fall", json!(check.fall));
-    put("grace", seconds(check.grace));
-    put("dry_run", json!(check.dry_run));
-    members
-}
-
-fn status_json(status: StatusMatch) -> Value {
-    match status {
-        StatusMatch::Exact(status) => json!(status),
-        StatusMatch::Class(class) => json!(format!("{class}xx")),
-    }
 }
 
 /// A problem about a name, with what is wrong about it.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything that asks for a change enters through a lane of its own, so that a flood of requests
-//! never delays an expiry or drops a probe result. A single task, the [`writer`], takes a batch,
+//! never delays an expiry or drops a probe result. A single task, the writer, takes a batch,
 //! plans it, commits it as one group, applies it, publishes the next catalog and only then answers:
 //! an acknowledged write is in the log and is seen by every later read.
 //!
@@ -153,6 +153,7 @@ impl Engine {
         let mut catalog = Catalog::new(config.limits.clone(), config.seed);
         log.restore(&mut catalog, clock.now()).await?;
         let hub = hub::filled(&log, catalog.revision(), &config).await?;
+        begin_leases(&catalog, &clock);
         let (requests, requests_lane) = mpsc::channel(config.requests_max.max(1));
         // A probe holds its slot until its result is taken, so this lane is bounded by the number of
         // probes in flight, and a full one only makes probes wait.
@@ -370,4 +371,14 @@ fn news_of(endpoint: &Endpoint, heartbeat: &Heartbeat) -> Option<Report> {
             .unwrap_or("it says so itself")
             .into(),
     })
+}
+
+/// Begins every lease anew. However long it took to restore them, they are whole at its end: until
+/// then no heartbeat could arrive.
+fn begin_leases(catalog: &Catalog, clock: &Clock) {
+    let now = clock.now().moment;
+    for endpoint in catalog.services().flat_map(|view| &view.endpoints) {
+        // Only what was removed has a closed lease.
+        endpoint.pulse.lease.renew(now).ok();
+    }
 }

@@ -23,6 +23,8 @@ const BATCH_MAX: usize = 512;
 const CONFLICTS_MAX: u32 = 8;
 /// How long expiries rest when the log could not be written.
 const LOG_RETRY_MILLIS: u64 = 1_000;
+/// How long an expiry rests that strangers' changes kept coming before.
+const CONFLICT_RETRY_MILLIS: u64 = 100;
 
 /// A request on its way, with whoever waits for the answer.
 #[derive(Debug)]
@@ -76,6 +78,17 @@ pub(super) struct Lanes {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
+impl Lanes {
+    /// Takes no more asks, and drops those that are in the lanes. A lane that is only dropped may
+    /// keep an ask that was on its way into it, and whoever asked would wait for ever.
+    async fn close(&mut self) {
+        for lane in [&mut self.requests, &mut self.reports] {
+            lane.close();
+            while lane.recv().await.is_some() {}
+        }
+    }
+}
+
 /// The one who changes things.
 pub(super) struct Writer<L> {
     log: L,
@@ -108,14 +121,16 @@ impl<L: Log> Writer<L> {
     pub(super) async fn run(mut self) {
         while self.something_to_do().await {
             let now = self.shared.clock.now();
+            self.look_after_log(now).await;
             let asks = self.take(now);
             let batch = self.plan_all(asks, now);
             self.commit(batch, now).await;
             // Under a steady flood every receive is ready at once; others want to run too.
             tokio::task::yield_now().await;
         }
-        // Asks that are dropped here with their lanes are answered as stopping.
         self.shared.stop.send_replace(true);
+        // Asks that are dropped, here and with what waits, are answered as stopping.
+        self.lanes.close().await;
     }
 
     /// Waits for the first ask of any lane; `false` when the engine was stopped.
@@ -126,10 +141,11 @@ impl<L: Log> Writer<L> {
         if !self.waiting.is_empty() {
             return true;
         }
-        let due = self
-            .leases
-            .next_at()
-            .map(|at| at.max(self.expiries_rest_until));
+        let due = if self.log_is_lost() {
+            Some(self.expiries_rest_until)
+        } else {
+            self.leases.next_at()
+        };
         let clock = self.shared.clock;
         let lease_due = async {
             match due {
@@ -245,6 +261,10 @@ impl<L: Log> Writer<L> {
                 self.leases.follow(&change, &self.catalog, now.moment);
                 committed.push(change);
             }
+            if registered {
+                // Also a new process that registers the very same was heard from.
+                hear(&self.catalog, &ask.request.command, now);
+            }
             if conflict {
                 self.plan_again(ask);
             } else {
@@ -272,15 +292,15 @@ impl<L: Log> Writer<L> {
             self.waiting.push_back(ask);
             return;
         }
-        self.reopen(&ask, self.shared.clock.now().moment);
+        let now = self.shared.clock.now().moment;
+        self.reopen(&ask, Moment(now.0 + CONFLICT_RETRY_MILLIS));
         let detail = "others kept changing the same endpoint".to_owned();
         ask.answer(Err(Refusal::LogUnavailable(detail)));
     }
 
     /// Nothing of the batch is in the log: everyone is told, and closed leases open again.
     fn give_up(&mut self, batch: Batch, error: &LogError, now: Now) {
-        let lost_before = self.shared.log_lost_at.load(Ordering::Acquire);
-        if lost_before == LOG_WORKS {
+        if !self.log_is_lost() {
             tracing::error!(%error, "the log cannot be written; nothing changes and nothing expires");
             self.shared
                 .log_lost_at
@@ -305,7 +325,24 @@ impl<L: Log> Writer<L> {
         }
     }
 
-    fn log_works(&self) {
+    fn log_is_lost(&self) -> bool {
+        self.shared.log_lost_at.load(Ordering::Acquire) != LOG_WORKS
+    }
+
+    /// While the log is lost, finds out now and then whether it works again, even if nobody asks for
+    /// anything.
+    async fn look_after_log(&mut self, now: Now) {
+        if !self.log_is_lost() || now.moment < self.expiries_rest_until {
+            return;
+        }
+        match self.log.append(&[]).await {
+            Ok(_) => self.log_works(),
+            Err(_) => self.expiries_rest_until = Moment(now.moment.0 + LOG_RETRY_MILLIS),
+        }
+    }
+
+    fn log_works(&mut self) {
+        self.expiries_rest_until = Moment(0);
         if self.shared.log_lost_at.swap(LOG_WORKS, Ordering::AcqRel) != LOG_WORKS {
             tracing::info!("the log can be written again");
         }
@@ -323,7 +360,7 @@ fn is_being_removed(catalog: &Catalog, command: &Command) -> bool {
         .is_some_and(|endpoint| endpoint.pulse.lease.is_closed())
 }
 
-/// Renews the lease of an endpoint that was heard from by a request that changes nothing.
+/// Renews the lease of an endpoint that was heard from by a request.
 fn hear(catalog: &Catalog, command: &Command, now: Now) {
     let endpoint = command
         .id()

@@ -86,7 +86,8 @@ pub trait Log: Send + Sync + 'static {
     fn published(&mut self, _catalog: &Arc<Catalog>) {}
 
     /// Appends the changes in order, as one commit: when this returns, those that are
-    /// [`Appended::At`] a revision are durable, and revisions only grow.
+    /// [`Appended::At`] a revision are durable, and revisions only grow. An empty batch only finds
+    /// out whether the log can be written.
     ///
     /// # Errors
     /// [`LogError::Unavailable`]: none of them counts. Those who share the log never see them; only

@@ -2,8 +2,9 @@
 //!
 //! An attempt that comes to no answer is made again, one second later, up to the number that the
 //! check asks for; none begins after half the interval. An answer ends the probe, whatever it says
-//! (R169). What a connection that was kept from the last probe does is no attempt: it may have died
-//! since, and then the same is asked at once over a new one.
+//! (R169). To fail over a connection that was kept from the last probe is no attempt: it may have
+//! died since, so the same is asked at once over a new one. Silence there counts after half the
+//! interval, when there is no time left to ask again.
 //!
 //! The result counts results in a row, and is brought to the engine only when it is another than the
 //! catalog shows at that moment, for that very incarnation and check. So an edge is reported once, a
@@ -122,7 +123,7 @@ async fn probe(context: &Context, job: &mut Job) -> Found {
             Err(failure) => failure,
         };
         let is_early = |passed: Duration| passed <= interval / 2;
-        if was_kept && is_early(began.elapsed()) {
+        if was_kept && (failure != Failure::Silence || is_early(began.elapsed())) {
             continue;
         }
         attempts += 1;

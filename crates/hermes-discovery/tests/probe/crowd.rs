@@ -93,34 +93,6 @@ async fn slow_endpoints_delay_nobody_below_the_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn probes_spread_over_the_interval() {
-    const ENDPOINTS: usize = 200;
-    let world = World::start().await;
-    let responder = Responder::start(well()).await;
-    for endpoint in 0..ENDPOINTS {
-        let check = of_path(endpoint, Duration::from_secs(1));
-        world
-            .register(&format!("a-{endpoint}"), at(responder.address, &[check]))
-            .await;
-    }
-    responder.asked(4 * ENDPOINTS).await;
-    let requests = responder.requests();
-    let began = requests[0].0;
-    // All were registered, and so probed, at once; what comes after that is spread.
-    let mut tenths = [0usize; 10];
-    for (at, _) in &requests[2 * ENDPOINTS..] {
-        let millis = at.duration_since(began).as_millis();
-        tenths[usize::try_from(millis / 100 % 10).unwrap()] += 1;
-    }
-    let busiest = tenths.iter().max().unwrap();
-    assert!(
-        *busiest < ENDPOINTS,
-        "of {} in all: {tenths:?}",
-        2 * ENDPOINTS
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_thousand_endpoints_none_is_forgotten() {
     const ENDPOINTS: usize = 1_000;
     let config = Config {
@@ -129,26 +101,75 @@ async fn of_a_thousand_endpoints_none_is_forgotten() {
     };
     let world = World::with(config).await;
     let responder = Responder::start(well()).await;
-    for endpoint in 0..ENDPOINTS {
+    let registrations = (0..ENDPOINTS).map(|endpoint| {
         let check = of_path(endpoint, Duration::from_secs(1));
-        world
-            .register(&format!("a-{endpoint}"), at(responder.address, &[check]))
-            .await;
-    }
-    // The first probe at once, then three seconds of one each.
-    responder.asked(4 * ENDPOINTS).await;
+        (format!("a-{endpoint}"), at(responder.address, &[check]))
+    });
+    world.register_all(registrations).await;
+    // The first probe at once, then one in each of three seconds.
+    let (mut probes, mut seen) = (HashMap::<String, usize>::new(), 0);
+    within("four probes of each endpoint", async {
+        while probes.len() < ENDPOINTS || probes.values().any(|count| *count < 4) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            for (_, head) in responder.requests_after(seen) {
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                *probes.entry(path).or_default() += 1;
+                seen += 1;
+            }
+        }
+    })
+    .await;
     let stats = world.prober().stats();
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for (_, head) in responder.requests() {
-        let path = head.split(' ').nth(1).unwrap().to_owned();
-        *counts.entry(path).or_default() += 1;
-    }
-    assert_eq!((counts.len(), stats.targets), (ENDPOINTS, ENDPOINTS));
-    let (least, most) = (
-        counts.values().min().unwrap(),
-        counts.values().max().unwrap(),
-    );
-    assert!(most - least <= 2, "{least} to {most} times; {stats:?}");
-    assert!(stats.lateness_max < Duration::from_secs(1), "{stats:?}");
+    assert_eq!(stats.targets, ENDPOINTS);
     assert!(stats.connections_kept <= 100, "{stats:?}");
+    // A machine that is too slow leaves out probes, but of all endpoints alike.
+    let most = probes.values().max().unwrap();
+    assert!(*most <= 8, "{most} probes of one, {stats:?}");
+}
+
+/// A world in which time only passes while nobody has anything to do, with so many endpoints that
+/// are probed every second without a socket.
+async fn quiet_world(endpoints: usize) -> World {
+    let world = World::start().await;
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    let check = Check {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(3_600),
+        ..Check::new(CheckKind::Heartbeat)
+    };
+    let registrations = (0..endpoints).map(|endpoint| {
+        let check = check.clone();
+        (format!("a-{endpoint}"), at(nobody, &[check]))
+    });
+    world.register_all(registrations).await;
+    world.probed(endpoints as u64).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_probe_is_left_out_and_none_is_late() {
+    let world = quiet_world(1_000).await;
+    let before = world.prober().stats().started;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let stats = world.prober().stats();
+    let probes = stats.started - before;
+    // What is due just before either end comes out of the queue up to 16 ms after it.
+    assert!(probes.abs_diff(60_000) < 50, "{probes} probes");
+    assert!(stats.lateness_max <= Duration::from_millis(16), "{stats:?}");
+    assert!(stats.lateness_sum >= stats.lateness_max);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_spread_over_the_interval() {
+    let world = quiet_world(1_000).await;
+    let mut tenths = Vec::new();
+    for _ in 0..10 {
+        let before = world.prober().stats().started;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tenths.push(world.prober().stats().started - before);
+    }
+    assert!(
+        tenths.iter().all(|count| (60..140).contains(count)),
+        "{tenths:?}"
+    );
 }

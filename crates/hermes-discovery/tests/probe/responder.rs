@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
@@ -27,6 +27,8 @@ pub(crate) enum Answer {
     WhenReleased(Vec<u8>),
     /// The connection is closed.
     Close,
+    /// The connection is reset.
+    Reset,
     /// Nothing.
     Silence,
 }
@@ -129,9 +131,14 @@ impl Responder {
         self.shared.requests.lock().unwrap().len()
     }
 
+    /// When each request came, and its head, after the first so many.
+    pub(crate) fn requests_after(&self, seen: usize) -> Vec<(Instant, String)> {
+        self.shared.requests.lock().unwrap()[seen..].to_vec()
+    }
+
     /// When each request came, and its head.
     pub(crate) fn requests(&self) -> Vec<(Instant, String)> {
-        self.shared.requests.lock().unwrap().clone()
+        self.requests_after(0)
     }
 
     /// The head of the first request.
@@ -194,7 +201,8 @@ impl Drop for Open {
 }
 
 /// Answers requests until the connection is closed by either side.
-async fn serve(mut stream: TcpStream, shared: &Shared) {
+async fn serve(stream: TcpStream, shared: &Shared) {
+    let mut stream = BufReader::new(stream);
     let mut turn = 0;
     while let Some(head) = read_head(&mut stream).await {
         let pending = {
@@ -222,13 +230,17 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
             Answer::WhenReleased(bytes) => {
                 tokio::select! {
                     permit = shared.released.acquire() => permit.unwrap().forget(),
-                    _ = stream.readable_end() => return,
+                    () = end_of(&mut stream) => return,
                 }
                 say(&mut stream, shared, &bytes).await
             }
             Answer::Close => false,
+            Answer::Reset => {
+                stream.get_ref().set_zero_linger().unwrap();
+                false
+            }
             Answer::Silence => {
-                stream.readable_end().await;
+                end_of(&mut stream).await;
                 false
             }
         };
@@ -238,28 +250,24 @@ async fn serve(mut stream: TcpStream, shared: &Shared) {
     }
 }
 
-async fn say(stream: &mut TcpStream, shared: &Shared, bytes: &[u8]) -> bool {
+async fn say(stream: &mut BufReader<TcpStream>, shared: &Shared, bytes: &[u8]) -> bool {
     shared.answered.fetch_add(1, Ordering::SeqCst);
     stream.write_all(bytes).await.is_ok()
 }
 
 /// The head of the next request; nothing when the connection is closed before its end.
-async fn read_head(stream: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.ok()?);
+async fn read_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
+            return None;
+        }
     }
-    String::from_utf8(head).ok()
+    Some(head)
 }
 
-trait ReadableEnd {
-    /// Waits until the other side closes the connection.
-    async fn readable_end(&mut self);
-}
-
-impl ReadableEnd for TcpStream {
-    async fn readable_end(&mut self) {
-        let mut rest = [0; 64];
-        while matches!(self.read(&mut rest).await, Ok(read) if read > 0) {}
-    }
+/// Waits until the other side closes the connection.
+async fn end_of(stream: &mut BufReader<TcpStream>) {
+    let mut rest = [0; 64];
+    while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {}
 }

@@ -11,14 +11,16 @@ use hermes_core::command::{Command, Condition, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
 use hermes_core::health::Health;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::time::Timestamp;
 use hermes_core::wire::request::registration_of_url;
 use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{self, Engine, Event, Interest, Resume, Watcher};
 use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, Record};
 use hermes_discovery::probe::{Config, Prober, ProberHandle};
+use tokio::task::JoinSet;
 
 /// How long a test waits for anything before it gives up.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits for something, and says what did not come when it does not.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -69,6 +71,12 @@ pub(crate) fn at_url(url: &str, checks: &[Check]) -> Registration {
     }
 }
 
+/// Whether this is what is seen where a process died: while it dies, a connection that it has not
+/// accepted yet is reset.
+pub(crate) fn nobody_listens(evidence: &str) -> bool {
+    ["connection refused", "connection reset"].contains(&evidence)
+}
+
 /// A log that can be told to refuse.
 #[derive(Debug)]
 struct MoodyLog {
@@ -81,6 +89,10 @@ impl Log for MoodyLog {
         self.log.cluster()
     }
 
+    fn begins_after(&self) -> Revision {
+        self.log.begins_after()
+    }
+
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(LogError::Unavailable("it was told so".into()));
@@ -90,6 +102,23 @@ impl Log for MoodyLog {
 
     async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
         self.log.read(revision, limit).await
+    }
+}
+
+fn asking(command: Command) -> Request {
+    Request {
+        command,
+        actor: "test".into(),
+        condition: Condition::Always,
+    }
+}
+
+fn registering(endpoint: &str, registration: Registration) -> Command {
+    Command::Register {
+        service: service(),
+        id: id(endpoint),
+        registration: Arc::new(registration),
+        new: false,
     }
 }
 
@@ -113,7 +142,9 @@ impl World {
             log: MemoryLog::new(ClusterId(1)),
             refuses: Arc::clone(&log_refuses),
         };
-        let engine = Engine::start(engine::Config::default(), Clock::system(), log);
+        // Its wall time moves with tokio's, which may be paused.
+        let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
+        let engine = Engine::start(engine::Config::default(), clock, log);
         let engine = engine.await.unwrap();
         let prober = Prober::start(engine.clone(), config).unwrap();
         Self {
@@ -134,22 +165,27 @@ impl World {
     }
 
     pub(crate) async fn submit(&self, command: Command) {
-        let request = Request {
-            command,
-            actor: "test".into(),
-            condition: Condition::Always,
-        };
-        self.engine.submit(request).await.unwrap();
+        self.engine.submit(asking(command)).await.unwrap();
     }
 
     pub(crate) async fn register(&self, endpoint: &str, registration: Registration) {
-        self.submit(Command::Register {
-            service: service(),
-            id: id(endpoint),
-            registration: Arc::new(registration),
-            new: false,
-        })
-        .await;
+        self.submit(registering(endpoint, registration)).await;
+    }
+
+    /// Registers many, all at the same time.
+    pub(crate) async fn register_all(
+        &self,
+        endpoints: impl IntoIterator<Item = (String, Registration)>,
+    ) {
+        let mut submits = JoinSet::new();
+        for (endpoint, registration) in endpoints {
+            let engine = self.engine.clone();
+            let request = asking(registering(&endpoint, registration));
+            submits.spawn(async move { engine.submit(request).await });
+        }
+        for outcome in submits.join_all().await {
+            outcome.unwrap();
+        }
     }
 
     pub(crate) fn endpoint(&self, endpoint: &str) -> Arc<Endpoint> {

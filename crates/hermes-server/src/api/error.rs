@@ -109,8 +109,9 @@ impl Failure {
             (total, _) => {
                 let first = endpoints.first();
                 let first = first.map(|e| format!(" `{}`: {}.", e.id, e.health_reason));
+                let noun = if total == 1 { "endpoint" } else { "endpoints" };
                 format!(
-                    "`{service}` has {total} endpoints, {} of them ready, and none can be handed \
+                    "`{service}` has {total} {noun}, {} of them ready, and none can be handed \
                      out.{} `endpoints` says why for each.",
                     view.ready_count(),
                     first.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The answer about one service, put together from bytes that were encoded before.
+//! The answers about one service, put together from bytes that were encoded before.
 //!
 //! An endpoint is encoded once for each change of it. The list of a service is a concatenation of
 //! those, kept for a second where it is long, under a budget for all of them. What differs for each
@@ -10,8 +10,11 @@ use arc_swap::ArcSwapOption;
 use hermes_core::budget::{Budget, Share};
 use hermes_core::catalog::ServiceView;
 use hermes_core::endpoint::Endpoint;
+use hermes_core::name::Name;
 use hermes_core::time::Moment;
 use hermes_core::wire::answer::CACHE_TTL_DEFAULT;
+
+use super::digits::Decimal;
 
 /// Lists of fewer endpoints are put together faster than they are looked up.
 const KEPT_FROM: usize = 16;
@@ -82,7 +85,23 @@ pub(super) fn service_json(
     answer
 }
 
-/// The same with a list of its own: the endpoints that were selected, best first. `url` is that of
+/// A `UrlAnswer`: only the URL that was selected for this request. Neither names nor URLs hold
+/// anything that JSON would escape; their parsers see to that.
+pub(super) fn url_json(name: &Name, url: &str) -> Vec<u8> {
+    let cache_ttl = Decimal::from(CACHE_TTL_DEFAULT);
+    let parts: [&[u8]; 7] = [
+        b"{\"service_name\":\"",
+        name.as_str().as_bytes(),
+        b"\",\"selected_url\":\"",
+        url.as_bytes(),
+        b"\",\"cache_ttl\":",
+        cache_ttl.as_bytes(),
+        b"}",
+    ];
+    parts.concat()
+}
+
+/// A `ServiceDiscoveryResponse` with a list of its own: the endpoints that were selected, best first. `url` is that of
 /// the port that was asked for.
 pub(super) fn selection_json(
     view: &ServiceView,
@@ -153,18 +172,27 @@ fn write_tail<'a>(
     view: &ServiceView,
     endpoints: impl Iterator<Item = &'a Endpoint>,
 ) {
-    out.extend_from_slice(format!(",\"cache_ttl\":{CACHE_TTL_DEFAULT},\"endpoints\":").as_bytes());
+    let cache_ttl = Decimal::from(CACHE_TTL_DEFAULT);
+    put(out, &[b",\"cache_ttl\":", cache_ttl.as_bytes()]);
+    put(out, &[b",\"endpoints\":"]);
     write_list(out, endpoints);
-    let emptied = match view.emptied {
-        Some(emptied) => format!("\"{}\"", emptied.by.word()),
-        None => "null".into(),
-    };
-    let (ready, total) = (view.ready_count(), view.endpoints.len());
-    let revision = view.revision;
-    let end = format!(
-        ",\"ready\":{ready},\"total\":{total},\"emptied\":{emptied},\"revision\":{revision}}}"
-    );
-    out.extend_from_slice(end.as_bytes());
+    let ready = Decimal::from(view.ready_count() as u64);
+    let total = Decimal::from(view.endpoints.len() as u64);
+    put(out, &[b",\"ready\":", ready.as_bytes()]);
+    put(out, &[b",\"total\":", total.as_bytes()]);
+    match view.emptied {
+        Some(emptied) => {
+            let word = emptied.by.word().as_bytes();
+            put(out, &[b",\"emptied\":\"", word, b"\""]);
+        }
+        None => put(out, &[b",\"emptied\":null"]),
+    }
+    let revision = Decimal::from(view.revision.0);
+    put(out, &[b",\"revision\":", revision.as_bytes(), b"}"]);
+}
+
+fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
 /// A JSON list of endpoints.
@@ -177,4 +205,22 @@ pub(super) fn write_list<'a>(out: &mut Vec<u8>, endpoints: impl Iterator<Item = 
         endpoint.write_json(out);
     }
     out.push(b']');
+}
+
+#[cfg(test)]
+mod tests {
+    use hermes_core::wire::answer::UrlAnswer;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_together_is_what_the_wire_type_says() {
+        let (name, url) = (Name::parse("web").unwrap(), "http://[::1]:8080/a%20b");
+        let answer = UrlAnswer {
+            service_name: "web".into(),
+            selected_url: url.into(),
+            cache_ttl: CACHE_TTL_DEFAULT,
+        };
+        assert_eq!(url_json(&name, url), serde_json::to_vec(&answer).unwrap());
+    }
 }

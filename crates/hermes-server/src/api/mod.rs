@@ -7,6 +7,7 @@
 
 mod body;
 mod cursor;
+mod digits;
 mod error;
 mod listing;
 mod query;
@@ -16,6 +17,7 @@ mod route;
 mod watch;
 mod write;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -45,6 +47,8 @@ pub(crate) struct Api {
     cursors: Cursors,
     budget: Arc<Budget>,
     head: reply::Head,
+    /// Lent to every request that names no other.
+    default_namespace: Name,
     stopping: signal::Receiver<bool>,
 }
 
@@ -73,6 +77,7 @@ impl Api {
             head: reply::Head::new(engine.cluster()),
             cursors: Cursors::new(limits.cursors),
             budget: Arc::new(Budget::new(limits.encoded_bytes)),
+            default_namespace: Name::default_namespace(),
             engine,
             prober,
             limits,
@@ -111,7 +116,7 @@ impl Api {
             None => Err(Failure::route_unknown(path)),
         };
         let reply = result.unwrap_or_else(Reply::failure);
-        self.head.finish(reply, &self.engine, &parts.headers)
+        self.head.finish(reply, &self.engine, parts.headers)
     }
 }
 
@@ -124,7 +129,7 @@ impl Peer {
     }
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     async fn dispatch(
         &mut self,
         method: &Method,
@@ -160,9 +165,9 @@ impl Call<'_> {
     }
 
     /// The namespace that the request speaks of.
-    fn namespace(&mut self) -> Result<Name, Failure> {
+    fn namespace(&mut self) -> Result<Cow<'a, Name>, Failure> {
         match self.query.one("namespace")? {
-            None => Ok(Name::default_namespace()),
+            None => Ok(Cow::Borrowed(&self.api.default_namespace)),
             Some(text) if text == "*" => {
                 let detail = "`namespace=*` is only understood by the list of services and by the \
                               watch. Name one namespace here.";
@@ -170,14 +175,14 @@ impl Call<'_> {
                     .at("namespace")
                     .into())
             }
-            Some(text) => parse_name("namespace", &text),
+            Some(text) => parse_name("namespace", &text).map(Cow::Owned),
         }
     }
 
     /// The same, where `*` (`None`) means all of them.
     fn namespace_or_all(&mut self) -> Result<Option<Name>, Failure> {
         match self.query.one("namespace")? {
-            None => Ok(Some(Name::default_namespace())),
+            None => Ok(Some(self.api.default_namespace.clone())),
             Some(text) if text == "*" => Ok(None),
             Some(text) => parse_name("namespace", &text).map(Some),
         }

@@ -9,7 +9,7 @@ use hermes_core::endpoint::Endpoint;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::plan::find_endpoint;
 use hermes_core::select::{Variety, select};
-use hermes_core::wire::answer::{CACHE_TTL_DEFAULT, ServiceList, ServiceSummary, UrlAnswer};
+use hermes_core::wire::answer::{ServiceList, ServiceSummary};
 use hermes_core::wire::endpoint_detail;
 use hermes_core::wire::request::{invalid_name, read_criteria};
 use hermes_discovery::engine::{Event, Interest, Resume};
@@ -58,7 +58,7 @@ impl Call<'_> {
             "revision",
             "wait",
         ])?;
-        let now = self.api.engine.clock().now().moment;
+        let now = self.api.engine.clock().moment();
         let catalog = match &cursor {
             None => self.api.engine.catalog_kept(),
             Some(cursor) => self.api.cursors.catalog(cursor.revision, now)?,
@@ -111,12 +111,12 @@ impl Call<'_> {
         if self.is_current(&etag) {
             return Ok(Reply::not_modified(catalog.revision(), etag));
         }
-        let now = self.api.engine.clock().now();
+        let now = self.api.engine.clock().moment();
         let selected = view.next_ready();
         if let Some(selected) = selected {
             selected.pulse.count_selection(now);
         }
-        let kept = (now.moment, &self.api.budget);
+        let kept = (now, &self.api.budget);
         let json = listing::service_json(view, selected.map(|e| &**e), all, kept);
         Ok(Reply {
             etag: Some(etag),
@@ -136,7 +136,7 @@ impl Call<'_> {
         };
         selected
             .pulse
-            .count_selection(self.api.engine.clock().now());
+            .count_selection(self.api.engine.clock().moment());
         let url = &*selected.registration().address.url;
         let etag = Some(self.api.head.etag(view.revision));
         let revision = catalog.revision();
@@ -149,14 +149,10 @@ impl Call<'_> {
                 ..Reply::json(revision, text)
             });
         }
-        let answer = UrlAnswer {
-            service_name: view.key.name.to_string(),
-            selected_url: url.to_owned(),
-            cache_ttl: CACHE_TTL_DEFAULT,
-        };
+        let json = listing::url_json(&view.key.name, url);
         Ok(Reply {
             etag,
-            ..Reply::of(revision, &answer)
+            ..Reply::json(revision, json)
         })
     }
 
@@ -182,7 +178,7 @@ impl Call<'_> {
         selection
             .chosen
             .iter()
-            .for_each(|endpoint| endpoint.pulse.count_selection(now));
+            .for_each(|endpoint| endpoint.pulse.count_selection(now.moment));
         let url = first.url_of_port(&criteria.port);
         let json = listing::selection_json(view, &selection.chosen, url.as_deref());
         let flags = selection.panic.then_some("panic");
@@ -335,11 +331,17 @@ impl Call<'_> {
             return Ok(());
         };
         let after = revision.unwrap_or_default();
-        let is_news =
-            |catalog: &Catalog| revision_of(catalog) > after || after > catalog.revision();
-        if is_news(&self.api.engine.catalog()) {
-            return Ok(());
-        }
+        let seen = {
+            let catalog = self.api.engine.catalog();
+            let seen = revision_of(&catalog);
+            if seen > after || after > catalog.revision() {
+                return Ok(());
+            }
+            seen
+        };
+        // Whatever changes from here on is beyond `after`. A service that is forgotten has no revision
+        // any more, which is news as well.
+        let is_news = |catalog: &Catalog| revision_of(catalog) != seen;
         let mut watcher = self.api.engine.watch(interest, Resume::Fresh)?;
         let news = async {
             // The watcher was there before this second look, so nothing falls between.

@@ -14,6 +14,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
+use super::digits::{Decimal, hexadecimal};
 use super::error::Failure;
 use super::watch::EventStream;
 
@@ -26,6 +27,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const SNIFFING: HeaderName = HeaderName::from_static("x-content-type-options");
 /// Longest request id that is echoed.
 const REQUEST_ID_MAX: usize = 64;
+/// Headers for which a connection keeps room from one message to the next. An answer has fewer; a
+/// request may have a hundred.
+const HEADERS_KEPT: usize = 24;
 
 /// What a handler answers.
 #[derive(Debug)]
@@ -108,41 +112,47 @@ impl Reply {
 /// The headers that every answer has.
 #[derive(Debug)]
 pub(super) struct Head {
-    cluster: ClusterId,
-    cluster_value: HeaderValue,
+    cluster: HeaderValue,
+    /// What every entity tag begins with.
+    etag_front: String,
 }
 
 impl Head {
     pub(super) fn new(cluster: ClusterId) -> Self {
         let text = cluster.to_string();
-        let cluster_value = HeaderValue::try_from(text).expect("hexadecimal digits are ASCII");
         Self {
-            cluster,
-            cluster_value,
+            etag_front: format!("W/\"{text}-"),
+            cluster: HeaderValue::try_from(text).expect("hexadecimal digits are ASCII"),
         }
     }
 
     /// The entity tag of something at `revision`.
     pub(super) fn etag(&self, revision: Revision) -> HeaderValue {
-        let text = format!("W/\"{}-{revision}\"", self.cluster);
+        let revision = Decimal::from(revision.0);
+        let text = [self.etag_front.as_bytes(), revision.as_bytes(), b"\""].concat();
         HeaderValue::try_from(text).expect("digits and quotes are ASCII")
     }
 
-    /// Puts the head on a reply.
+    /// Puts the head on a reply. It is made in the `headers` of the request, which nobody needs any
+    /// more: they have room, and the connection reads its next request into them.
     pub(super) fn finish(
         &self,
         reply: Reply,
         engine: &Engine,
-        request: &HeaderMap,
+        mut headers: HeaderMap,
     ) -> Response<Body> {
-        let request_id = request_id(request);
+        let request_id = request_id(&headers);
+        headers.clear();
+        if headers.capacity() > HEADERS_KEPT {
+            headers = HeaderMap::new();
+        }
         let revision = reply
             .revision
             .unwrap_or_else(|| engine.catalog().revision());
         let (age, source) = match engine.log_lost_at() {
             None => (HeaderValue::from_static("0.000"), "live"),
             Some(lost_at) => {
-                let age = engine.clock().now().moment.since(lost_at).as_secs_f64();
+                let age = engine.clock().moment().since(lost_at).as_secs_f64();
                 (
                     HeaderValue::try_from(format!("{age:.3}")).expect("a number is ASCII"),
                     "stale",
@@ -154,12 +164,11 @@ impl Head {
         } else {
             "no-cache"
         };
-        let mut headers = HeaderMap::with_capacity(12);
         if reply.status != StatusCode::NO_CONTENT && reply.status != StatusCode::NOT_MODIFIED {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.media_type));
         }
-        headers.insert(CLUSTER, self.cluster_value.clone());
-        headers.insert(REVISION, HeaderValue::from(revision.0));
+        headers.insert(CLUSTER, self.cluster.clone());
+        headers.insert(REVISION, Decimal::from(revision.0).into());
         headers.insert(AGE, age);
         headers.insert(SOURCE, HeaderValue::from_static(source));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
@@ -189,8 +198,8 @@ fn request_id(request: &HeaderMap) -> HeaderValue {
             && value.as_bytes().iter().all(u8::is_ascii_graphic)
     };
     let made = || {
-        let text = format!("{:016x}", fastrand::u64(..));
-        HeaderValue::try_from(text).expect("hexadecimal digits are ASCII")
+        let digits = hexadecimal(fastrand::u64(..));
+        HeaderValue::from_bytes(&digits).expect("hexadecimal digits are ASCII")
     };
     request
         .get(&REQUEST_ID)

@@ -72,8 +72,8 @@ impl Route<'_> {
     /// Whether the route has this method.
     pub(super) fn allows(&self, method: &Method) -> bool {
         self.methods()
-            .split(", ")
-            .any(|allowed| allowed == method.as_str())
+            .split(',')
+            .any(|allowed| allowed.trim_start() == method.as_str())
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
 use hermes_core::command::{Command, Condition, DrainWish, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
+use hermes_core::limits::Limits;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::wire::answer::{HeartbeatsAnswer, RefusedHeartbeat, Seconds};
 use hermes_core::wire::fields::invalid;
@@ -231,8 +233,11 @@ impl Call<'_> {
         let all = read_heartbeats(&body)?;
         let count = all.len();
         let mut refused = Vec::new();
+        // Near names are not shown here, and to look for ten thousand times as many takes minutes.
+        let nothing_near = Catalog::new(Limits::default(), 0);
         for of in all {
-            if let Err(failure) = self.heartbeat_of(&namespace, &of).await {
+            let beaten = self.heartbeat_of(&namespace, &of, &nothing_near).await;
+            if let Err(failure) = beaten {
                 let (code, detail) = (failure.problem.code.clone(), failure.problem.detail.clone());
                 refused.push(RefusedHeartbeat {
                     service_name: of.service,
@@ -249,7 +254,12 @@ impl Call<'_> {
         Ok(Reply::of(self.api.engine.catalog().revision(), &answer))
     }
 
-    async fn heartbeat_of(&self, namespace: &Name, of: &HeartbeatOf) -> Result<(), Failure> {
+    async fn heartbeat_of(
+        &self,
+        namespace: &Name,
+        of: &HeartbeatOf,
+        nothing_near: &Catalog,
+    ) -> Result<(), Failure> {
         let service = ServiceKey::new(namespace.clone(), parse_name("service", &of.service)?);
         let id = EndpointId::parse(&of.id).map_err(|error| invalid_name("id", &of.id, &error))?;
         let heartbeat = Heartbeat {
@@ -258,7 +268,7 @@ impl Call<'_> {
         };
         let engine = &self.api.engine;
         let beaten = engine.heartbeat(&service, &id, &heartbeat).await;
-        beaten.map_err(|refusal| Failure::of_refusal(refusal, &engine.catalog()))
+        beaten.map_err(|refusal| Failure::of_refusal(refusal, nothing_near))
     }
 
     /// Asks the engine for a change, under the caller's condition.
@@ -310,7 +320,7 @@ impl Call<'_> {
 
     fn service_key(&mut self, name: &str) -> Result<ServiceKey, Failure> {
         Ok(ServiceKey::new(
-            self.namespace()?,
+            self.namespace()?.into_owned(),
             parse_name("name", name)?,
         ))
     }

@@ -279,7 +279,7 @@ impl<D: Disk> Log for FileLog<D> {
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
         let numbered = self.entities.number(batch, self.last);
         let last = numbered.last;
-        if last == self.last {
+        if last == self.last && !batch.is_empty() {
             return Ok(numbered.appended);
         }
         let holds = batch.iter().zip(&numbered.appended);

@@ -1,0 +1,32 @@
+//! The Hermes that is measured: the library, as `hermes serve` runs it, on one thread.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hermes_server::{Config, Server};
+use tokio::runtime;
+
+use crate::child;
+use crate::failure::Failure;
+
+pub(crate) fn run() -> Result<(), Failure> {
+    one_thread()?.block_on(async {
+        let config = Config {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..Config::default()
+        };
+        let server = Server::bind(config)
+            .await
+            .map_err(|error| Failure::Unusable(format!("Hermes does not start ({error})")))?;
+        child::say_address(server.address());
+        server.run(child::let_go()).await;
+        Ok(())
+    })
+}
+
+/// The runtime of every server here, so that none has an advantage by it.
+pub(crate) fn one_thread() -> Result<runtime::Runtime, Failure> {
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::of("starting a runtime"))
+}

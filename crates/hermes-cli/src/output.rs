@@ -1,0 +1,195 @@
+//! The only place that prints: data to stdout, talk to stderr.
+//!
+//! Whatever is shown to a person is cleaned of control characters first: health reasons, ids and
+//! URLs come from elsewhere, and a terminal obeys what it is sent. JSON is printed as it came.
+//! Colours appear only on a terminal, and never where `NO_COLOR` is set (no-color.org).
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+
+use clap::builder::styling::{AnsiColor, Style};
+
+use crate::failure::Failure;
+use crate::table;
+
+/// How data is written. (Comments that are documentation would become help, and make it long.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    // For people.
+    Table,
+    // The API's own objects, unchanged, one a line.
+    Json,
+}
+
+/// What a piece of text says, and so how it is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Quiet,
+    Good,
+    Fair,
+    Bad,
+}
+
+impl Tone {
+    /// The tone of a health.
+    pub(crate) fn of_health(word: &str) -> Self {
+        match word {
+            "healthy" => Self::Good,
+            "degraded" => Self::Fair,
+            "unhealthy" => Self::Bad,
+            _ => Self::Plain,
+        }
+    }
+
+    fn style(self) -> Style {
+        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+        match self {
+            Self::Plain => Style::new(),
+            Self::Quiet => Style::new().dimmed(),
+            Self::Good => colour(AnsiColor::Green),
+            Self::Fair => colour(AnsiColor::Yellow),
+            Self::Bad => colour(AnsiColor::Red),
+        }
+    }
+}
+
+/// Where everything goes that the command says.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: Format,
+    stdout: Stdout,
+    stderr: Stderr,
+    is_coloured: bool,
+    is_talk_coloured: bool,
+}
+
+impl Output {
+    pub(crate) fn new(format: Format) -> Self {
+        // An empty NO_COLOR counts as none.
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let (stdout, stderr) = (io::stdout(), io::stderr());
+        Self {
+            format,
+            is_coloured: wanted && stdout.is_terminal(),
+            is_talk_coloured: wanted && stderr.is_terminal(),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Whether talk is coloured; the log of a server stands beside it.
+    pub(crate) fn is_talk_coloured(&self) -> bool {
+        self.is_talk_coloured
+    }
+
+    /// A line of data.
+    pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
+        self.tinted(&[(Tone::Plain, text)])
+    }
+
+    /// A line of data in pieces, each in its tone.
+    pub(crate) fn tinted(&self, pieces: &[(Tone, &str)]) -> Result<(), Failure> {
+        let line = tint(pieces, self.is_coloured);
+        self.bytes(line.trim_end().as_bytes())
+    }
+
+    /// An object of the API, exactly as it came, if JSON is what is wanted; says whether it is.
+    pub(crate) fn json(&self, body: &[u8]) -> Result<bool, Failure> {
+        if self.format == Format::Json {
+            self.bytes(body.strip_suffix(b"\n").unwrap_or(body))?;
+        }
+        Ok(self.format == Format::Json)
+    }
+
+    /// Something that is neither for people nor an answer: a script for a shell.
+    pub(crate) fn script(&self, script: &[u8]) -> Result<(), Failure> {
+        self.bytes(script.strip_suffix(b"\n").unwrap_or(script))
+    }
+
+    /// A table of data, as wide as the terminal allows; away from a terminal, as wide as it is.
+    pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+        let clean = |row: &Vec<String>| row.iter().map(|cell| printable(cell).into()).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
+        let size = terminal_size::terminal_size_of(&self.stdout);
+        let width = size.map(|(width, _)| width.0);
+        table::lines(header, &rows, width)
+            .iter()
+            .try_for_each(|line| self.bytes(line.as_bytes()))
+    }
+
+    /// A line of talk. That it cannot be written changes nothing about what was done.
+    pub(crate) fn say(&self, text: &str) {
+        self.talk(&[(Tone::Plain, text)]);
+    }
+
+    /// What went wrong, the facts about it, and what to do next.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if !failure.is_worth_telling() {
+            return;
+        }
+        let what = failure.to_string();
+        self.talk(&[(Tone::Bad, "error: "), (Tone::Plain, &what)]);
+        for fact in failure.facts() {
+            self.say(&format!("  {fact}"));
+        }
+        if let Some(hint) = failure.hint() {
+            self.talk(&[(Tone::Good, "hint: "), (Tone::Plain, &hint)]);
+        }
+    }
+
+    fn talk(&self, pieces: &[(Tone, &str)]) {
+        let line = tint(pieces, self.is_talk_coloured);
+        writeln!(self.stderr.lock(), "{line}").ok();
+    }
+
+    /// Writes one line and flushes it: whoever reads along has it at once.
+    fn bytes(&self, line: &[u8]) -> Result<(), Failure> {
+        let mut out = self.stdout.lock();
+        out.write_all(line)?;
+        out.write_all(b"\n")?;
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {
+    let mut line = String::new();
+    for (tone, text) in pieces {
+        let text = printable(text);
+        if is_coloured && *tone != Tone::Plain {
+            let style = tone.style();
+            line.push_str(&format!("{style}{text}{style:#}"));
+        } else {
+            line.push_str(&text);
+        }
+    }
+    line
+}
+
+/// The text with every control character replaced, line ends among them.
+fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        text.chars().map(shown).collect()
+    } else {
+        text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_elsewhere_cannot_command_the_terminal() {
+        assert_eq!(printable("caf\u{e9} ok"), "caf\u{e9} ok");
+        assert_eq!(
+            printable("a\x1b[2Jb\r\nc\u{9b}"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}"
+        );
+        assert_eq!(tint(&[(Tone::Bad, "x\x1b")], false), "x\u{fffd}");
+        assert_eq!(tint(&[(Tone::Bad, "x")], true), "\x1b[31mx\x1b[0m");
+    }
+}

@@ -1,0 +1,22 @@
+//! The command from outside: the real binary against real servers, and against scripted ones where
+//! a real one would not misbehave on demand.
+//!
+//! No test has a port of its own, sleeps, or cares what runs beside it. What has to be waited for is
+//! read from a pipe, with a deadline.
+
+mod exit_codes;
+mod first_steps;
+mod help;
+mod json;
+mod serve;
+mod watch;
+
+// What the tests share. `cfg(test)` tells clippy that a panic is how they fail, too.
+#[cfg(test)]
+mod command;
+#[cfg(test)]
+mod responder;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod server;

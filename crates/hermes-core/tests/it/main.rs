@@ -1,0 +1,14 @@
+//! What hermes-core promises, as stories: the state machine over any sequence of commands, selection,
+//! the wire, and why an endpoint is not handed out. `lease_threads.rs` beside this is about threads.
+
+mod command;
+mod driver;
+mod explain;
+mod lease;
+mod machine;
+mod make;
+mod replay;
+mod request;
+mod select;
+mod step;
+mod wire;

@@ -1,0 +1,107 @@
+//! An answer: status, headers and the whole body, and whether it is one of a Hermes server.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hermes_core::address::Address;
+use hermes_core::wire::problem::{PROBLEM_MEDIA_TYPE, Problem};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+
+use super::connection::{Response, in_words};
+use super::error::ClientError;
+use super::path::Path;
+
+/// What a server answered, complete.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status, below 400.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, exactly as it came.
+    pub body: Bytes,
+    address: Arc<str>,
+}
+
+impl Answer {
+    /// A header as text; nothing when it is absent or not visible ASCII.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Reads the body: `answer.read(serde_json::from_slice::<ServiceList>)`.
+    ///
+    /// # Errors
+    /// [`ClientError::Nonsense`] when it is not what is expected.
+    pub fn read<'a, T>(
+        &'a self,
+        parse: impl FnOnce(&'a [u8]) -> serde_json::Result<T>,
+    ) -> Result<T, ClientError> {
+        parse(&self.body).map_err(|error| self.nonsense(format!("its JSON is odd ({error})")))
+    }
+
+    pub(super) async fn read_from(
+        response: Response,
+        address: &Address,
+        bytes_max: usize,
+    ) -> Result<Self, ClientError> {
+        let (head, body) = response.into_parts();
+        let address = address.url.clone();
+        let body = match Limited::new(body, bytes_max).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let what = format!("its answer has more than {bytes_max} bytes");
+                return Err(ClientError::Nonsense { address, what });
+            }
+            Err(error) => {
+                let why = format!(
+                    "the connection broke amid the answer: {}",
+                    in_words(&*error)
+                );
+                return Err(ClientError::Unreachable { address, why });
+            }
+        };
+        Ok(Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            address,
+        })
+    }
+
+    /// This answer, if it is a good one of a Hermes server.
+    pub(super) fn checked(self, path: &Path) -> Result<Self, ClientError> {
+        if self.status >= 400 {
+            return Err(self.into_problem());
+        }
+        // Every answer of the API says from which cluster it is; whatever else speaks HTTP does not.
+        if path.is_of_api() && self.header("hermes-cluster").is_none() {
+            return Err(self.nonsense("its answer names no cluster".into()));
+        }
+        Ok(self)
+    }
+
+    /// The problem that an answer with an error status tells of.
+    pub(super) fn into_problem(self) -> ClientError {
+        let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or("no type");
+        let is_problem = media_type.starts_with(PROBLEM_MEDIA_TYPE);
+        let problem = serde_json::from_slice::<Problem>(&self.body).ok();
+        match problem.filter(|problem| is_problem && !problem.code.is_empty()) {
+            Some(problem) => ClientError::Problem(Box::new(problem)),
+            None => self.nonsense(format!(
+                "status {} without a problem document ({media_type})",
+                self.status
+            )),
+        }
+    }
+
+    fn nonsense(&self, what: String) -> ClientError {
+        ClientError::Nonsense {
+            address: self.address.clone(),
+            what,
+        }
+    }
+}
