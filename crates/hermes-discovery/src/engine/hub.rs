@@ -159,11 +159,19 @@ pub(super) async fn filled(
 ) -> Result<Hub, LogError> {
     let newest = revision.0.saturating_sub(config.feed_changes_max as u64);
     let mut after = log.begins_after().max(Revision(newest)).min(revision);
-    let hub = Hub::new(after, revision, config);
+    let mut hub = Hub::new(after, revision, config);
     // In one go, because a log on disk reads whole files.
     let most = config.feed_changes_max.max(1);
     while after < revision {
-        let records = log.read(after, most).await?;
+        let records = match log.read(after, most).await {
+            // A log that has rotted finds out when it is read. The feed begins behind that.
+            Err(LogError::Compacted) if log.begins_after() > after => {
+                after = log.begins_after().min(revision);
+                hub = Hub::new(after, revision, config);
+                continue;
+            }
+            read => read?,
+        };
         let Some(last) = records.last() else { break };
         after = last.revision;
         let restored = |record: Record| Committed::restored(record.revision, record.change);
