@@ -328,7 +328,9 @@ async fn whoever_asks_for_more_than_is_kept_is_told_so(mut log: impl Log) {
     }
     let read = log.read(log.begins_after(), usize::MAX).await;
     let read = read.expect("all that is kept");
-    let kept = all.iter().filter(|record| record.revision > log.begins_after());
+    let kept = all
+        .iter()
+        .filter(|record| record.revision > log.begins_after());
     assert_eq!(read, kept.cloned().collect::<Vec<_>>());
     // What is no longer read is still known.
     let still = writer.catalog.service_at(&service("web"));
@@ -345,7 +347,9 @@ async fn what_is_restored_is_what_was_replayed<S: Shelf>(shelf: &S, mut log: S::
         writer.write_some(&mut log).await;
     }
     let (gone, one) = (service("gone"), id("one"));
-    writer.write(&mut log, &[put(&gone, &one, Expected::Absent)]).await;
+    writer
+        .write(&mut log, &[put(&gone, &one, Expected::Absent)])
+        .await;
     let removal = removal(&gone, &one, Expected::At(writer.catalog.revision()));
     writer.write(&mut log, &[removal, forgetting(&gone)]).await;
     writer.write_some(&mut log).await;
