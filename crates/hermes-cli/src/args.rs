@@ -169,7 +169,7 @@ mod tests {
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help");
         helps.extend(subcommands.map(|sub| (sub.get_name(), help_of(sub))));
-        assert_eq!(helps.len(), 11);
+        assert_eq!(helps.len(), 12);
         for (name, help) in helps {
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             let examples = help.lines().filter(|line| line.starts_with("  hermes "));
