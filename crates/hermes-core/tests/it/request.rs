@@ -651,11 +651,16 @@ fn a_long_name_is_not_sent_back_whole() {
     assert!(problem.field.unwrap().len() < 100 && problem.detail.len() < 500);
 }
 
-fn duration(min: f64, max: f64) -> impl Strategy<Value = Duration> {
+/// Milliseconds of a day, the longest that any of them may be.
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+/// A duration as the API knows it: to the millisecond, and often to the second.
+fn duration(min_millis: u64, max_millis: u64) -> impl Strategy<Value = Duration> {
     prop_oneof![
-        (min..=max).prop_map(Duration::from_secs_f64),
-        (min..=max).prop_map(move |seconds| Duration::from_secs_f64(seconds.ceil().min(max))),
+        min_millis..=max_millis,
+        (min_millis..=max_millis).prop_map(move |n| n.next_multiple_of(1_000).min(max_millis)),
     ]
+    .prop_map(Duration::from_millis)
 }
 
 fn kind() -> impl Strategy<Value = CheckKind> {
@@ -684,12 +689,9 @@ fn kind() -> impl Strategy<Value = CheckKind> {
 
 fn check() -> impl Strategy<Value = Check> {
     let port = prop::sample::select(vec!["main", "admin"]);
-    let times = duration(1.0, 86_400.0).prop_flat_map(|interval| {
-        (
-            Just(interval),
-            duration(0.001, interval.as_secs_f64()),
-            duration(0.0, 86_400.0),
-        )
+    let times = (1_000..=DAY).prop_flat_map(|interval| {
+        let interval_itself = Just(Duration::from_millis(interval));
+        (interval_itself, duration(1, interval), duration(0, DAY))
     });
     let counts = (1..=100_u32, 1..=100_u32, 1..=100_u32, any::<bool>());
     (kind(), "[a-z]{1,63}", port, times, counts).prop_map(

@@ -1,6 +1,7 @@
 //! What the stories are made of: names, registrations, requests, engines, and deadlines.
 
 use std::future::Future;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -22,9 +23,9 @@ pub(crate) const NOON: Timestamp = Timestamp(1_795_262_400_000);
 /// What an endpoint may outlive its lease by.
 pub(crate) const LATE_MAX: Duration = Duration::from_secs(1);
 /// How long anything may take that is waited for; far more than it ever takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The machine's time after which a story hangs. A loop without end is not seen by a paused clock.
-const STORY_MAX: Duration = Duration::from_secs(180);
+const STORY_MAX: Duration = Duration::from_secs(600);
 
 /// Ends the process when the story that holds it takes too long.
 pub(crate) struct Alarm {
@@ -37,7 +38,9 @@ pub(crate) fn alarm() -> Alarm {
     let (over, ended) = channel::<()>();
     std::thread::spawn(move || {
         if ended.recv_timeout(STORY_MAX) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{story} hangs: it has taken {STORY_MAX:?}");
+            // Not by a macro, whose text the test harness keeps and the end of the process loses.
+            let text = format!("{story} hangs: it has taken {STORY_MAX:?}\n");
+            std::io::stderr().write_all(text.as_bytes()).ok();
             std::process::abort();
         }
     });
