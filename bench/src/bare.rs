@@ -2,7 +2,7 @@
 //!
 //! It looks at nothing, decides nothing and allocates next to nothing, so it is what hyper, tokio and
 //! the kernel cost by themselves. Its reply has as many bytes on the wire as that of Hermes, but three
-//! headers instead of nine; what is missing there is in the body. Making and writing headers is work
+//! headers instead of eleven; what is missing there is in the body. Making and writing headers is work
 //! that Hermes chose to do, so it counts.
 
 use std::convert::Infallible;
@@ -73,7 +73,7 @@ fn body_length(bytes: usize) -> Result<usize, Failure> {
         (body.to_string().len() == digits).then_some(body)
     });
     let detail = || format!("no reply has {bytes} bytes");
-    fitting.ok_or_else(|| Failure::Answer(detail()))
+    fitting.ok_or_else(|| Failure::Unusable(detail()))
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl ServerChild {
             .map_err(Failure::of("hearing from a server"))?;
         let address = line.trim().strip_prefix(FIRST_WORDS);
         let address = address.and_then(|address| address.parse().ok());
-        let silent = || Failure::Answer(format!("a server began with {line:?}"));
+        let silent = || Failure::Unusable(format!("a server began with {line:?}"));
         Ok(Self {
             address: address.ok_or_else(silent)?,
             process,
@@ -69,7 +69,7 @@ pub(crate) fn ask(cores: &Cores, args: &[String]) -> Result<String, Failure> {
         .map_err(Failure::of("starting the load"))?;
     if !output.status.success() {
         let detail = format!("the load ended with {}", output.status);
-        return Err(Failure::Answer(detail));
+        return Err(Failure::Unusable(detail));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().last().unwrap_or_default().to_owned())

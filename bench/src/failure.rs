@@ -12,9 +12,9 @@ pub(crate) enum Failure {
         doing: &'static str,
         source: std::io::Error,
     },
-    /// A server answered what it should not: find out why before believing any figure.
-    #[error("{0}; that would not be a figure of what it claims to be")]
-    Answer(String),
+    /// What was seen cannot be a measurement: find out why before believing any figure.
+    #[error("there are no figures: {0}")]
+    Unusable(String),
 }
 
 impl Failure {
@@ -26,7 +26,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::System { .. } | Self::Answer(_) => 1,
+            Self::System { .. } | Self::Unusable(_) => 1,
         }
     }
 }

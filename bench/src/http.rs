@@ -28,12 +28,12 @@ pub(crate) fn reply_length(bytes: &[u8]) -> Result<Option<usize>, Failure> {
     let Some(end) = memmem::find(bytes, END_OF_HEAD) else {
         return match bytes.len() {
             ..REPLY_MAX => Ok(None),
-            _ => Err(Failure::Answer("a head does not end".into())),
+            _ => Err(Failure::Unusable("a head does not end".into())),
         };
     };
     if !bytes.starts_with(b"HTTP/1.1 2") {
         let text = String::from_utf8_lossy(bytes);
-        return Err(Failure::Answer(format!("the answer is {text}")));
+        return Err(Failure::Unusable(format!("the answer is {text}")));
     }
     let head = end + END_OF_HEAD.len();
     let body = memmem::find(&bytes[..end], CONTENT_LENGTH).map_or(0, |at| {
@@ -77,7 +77,7 @@ impl Client {
             let read = self.stream.read(&mut chunk);
             let read = read.map_err(Failure::of("reading a reply"))?;
             if read == 0 {
-                return Err(Failure::Answer("a reply was cut off".into()));
+                return Err(Failure::Unusable("a reply was cut off".into()));
             }
             reply.extend_from_slice(&chunk[..read]);
             if reply_length(&reply)?.is_some_and(|length| length <= reply.len()) {

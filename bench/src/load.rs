@@ -60,7 +60,7 @@ impl Order {
         let mut args = vec!["load".to_owned()];
         args.extend(self.to_args());
         let line = child::ask(cores, &args)?;
-        let garbled = || Failure::Answer(format!("the load said {line:?}"));
+        let garbled = || Failure::Unusable(format!("the load said {line:?}"));
         Sample::from_line(&line).ok_or_else(garbled)
     }
 }
@@ -167,7 +167,7 @@ impl Load {
                 .poll(&mut events, Some(SILENCE_MAX))
                 .map_err(Failure::of("waiting for replies"))?;
             if events.is_empty() {
-                return Err(Failure::Answer("the server fell silent".into()));
+                return Err(Failure::Unusable("the server fell silent".into()));
             }
             for event in &events {
                 let connection = &mut self.connections[event.token().0];
@@ -196,7 +196,7 @@ impl Connection {
                 self.buffer.resize(2 * self.filled, 0);
             }
             let read = match self.stream.read(&mut self.buffer[self.filled..]) {
-                Ok(0) => return Err(Failure::Answer("the server hung up".into())),
+                Ok(0) => return Err(Failure::Unusable("the server hung up".into())),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(Failure::of("reading a reply")(error)),

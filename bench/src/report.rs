@@ -87,7 +87,7 @@ impl Report {
             .fold(0.0, f64::max);
         let percent = 100.0 * heaviest;
         let so = if heaviest < LOAD_SHARE {
-            "the servers were the limit."
+            "it was not what limited the server."
         } else {
             "a server may have waited for it: then it is woken for fewer requests at once, and each \
              of them costs a little more."

@@ -1,10 +1,18 @@
 //! Rounds: A and B in turn, and one ratio for each turn.
 
+use std::time::Duration;
+
 use crate::args::Plan;
 use crate::console;
 use crate::failure::Failure;
 use crate::load::{Order, Sample};
 use crate::pin::Cores;
+
+/// Processor time is counted in ticks of a few milliseconds. A server that got less than this, because
+/// others had its core, is asked again.
+const SERVER_TIME_MIN: Duration = Duration::from_millis(50);
+/// How often, before the machine counts as too busy.
+const TRIES: usize = 5;
 
 /// A floor and Hermes, measured in one round, right after each other.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,8 +64,8 @@ pub(crate) fn alternate(
 ) -> Result<Vec<Round>, Failure> {
     let one = || {
         Ok(Round {
-            floor: floor.carry_out(cores)?,
-            hermes: hermes.carry_out(cores)?,
+            floor: sample(cores, floor)?,
+            hermes: sample(cores, hermes)?,
         })
     };
     one()?;
@@ -69,6 +77,20 @@ pub(crate) fn alternate(
             Ok(round)
         })
         .collect()
+}
+
+fn sample(cores: &Cores, order: &Order) -> Result<Sample, Failure> {
+    for _ in 0..TRIES {
+        let sample = order.carry_out(cores)?;
+        if sample.server >= SERVER_TIME_MIN {
+            return Ok(sample);
+        }
+    }
+    let detail = format!(
+        "a server got less than {SERVER_TIME_MIN:?} of processor time, {TRIES} times: use more \
+         --seconds, or a less busy machine"
+    );
+    Err(Failure::Unusable(detail))
 }
 
 #[cfg(test)]

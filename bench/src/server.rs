@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         };
         let server = Server::bind(config)
             .await
-            .map_err(|error| Failure::Answer(format!("Hermes does not start ({error})")))?;
+            .map_err(|error| Failure::Unusable(format!("Hermes does not start ({error})")))?;
         child::say_address(server.address());
         server.run(child::let_go()).await;
         Ok(())

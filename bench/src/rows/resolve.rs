@@ -40,7 +40,7 @@ fn measure(plan: &Plan, cores: &Cores, path: &str) -> Result<Measured, Failure> 
     let bare_bytes = reply_bytes(&bare, path)?;
     if bare_bytes != bytes {
         let detail = format!("the floor replies with {bare_bytes} bytes instead of {bytes}");
-        return Err(Failure::Answer(detail));
+        return Err(Failure::Unusable(detail));
     }
     let order = |server: &ServerChild| Order {
         address: server.address,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::lease::{Lease, LeaseClosed};
-use crate::time::{Now, Timestamp};
+use crate::time::{Moment, Now, Timestamp};
 
 /// Seconds that count as recent for [`Pulse::recent_selections`].
 const RECENT_SECONDS: usize = 10;
@@ -76,8 +76,8 @@ impl Pulse {
     }
 
     /// Counts one selection.
-    pub fn count_selection(&self, now: Now) {
-        let second = now.moment.0 / 1_000;
+    pub fn count_selection(&self, now: Moment) {
+        let second = now.0 / 1_000;
         let seconds = self
             .selections
             .get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))));
@@ -94,11 +94,11 @@ impl Pulse {
 
     /// Selections by this server in the last ten seconds.
     #[must_use]
-    pub fn recent_selections(&self, now: Now) -> u64 {
+    pub fn recent_selections(&self, now: Moment) -> u64 {
         let Some(seconds) = self.selections.get() else {
             return 0;
         };
-        let second = now.moment.0 / 1_000;
+        let second = now.0 / 1_000;
         let recent = |cell: &AtomicU64| {
             let seen = cell.load(Ordering::Relaxed);
             let age = second.saturating_sub(seen >> 32);
@@ -120,7 +120,6 @@ fn slot_of(second: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Moment;
 
     fn at(millis: u64) -> Now {
         Now {
@@ -133,12 +132,12 @@ mod tests {
     fn selections_are_forgotten_after_ten_seconds() {
         let pulse = Pulse::new(None, at(0), Timestamp(0));
         for second in 0..20 {
-            pulse.count_selection(at(second * 1_000));
-            pulse.count_selection(at(second * 1_000 + 500));
+            pulse.count_selection(at(second * 1_000).moment);
+            pulse.count_selection(at(second * 1_000 + 500).moment);
         }
-        assert_eq!(pulse.recent_selections(at(19_900)), 20);
-        assert_eq!(pulse.recent_selections(at(24_900)), 10);
-        assert_eq!(pulse.recent_selections(at(60_000)), 0);
+        assert_eq!(pulse.recent_selections(at(19_900).moment), 20);
+        assert_eq!(pulse.recent_selections(at(24_900).moment), 10);
+        assert_eq!(pulse.recent_selections(at(60_000).moment), 0);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn least_loaded(group: Group<'_>, turn: usize, now: Now) -> Group<'_> {
             endpoint.pulse.load().unwrap_or(0.0) / weight
         } else {
             #[expect(clippy::cast_precision_loss, reason = "a count of ten seconds")]
-            let selections = endpoint.pulse.recent_selections(now) as f64;
+            let selections = endpoint.pulse.recent_selections(now.moment) as f64;
             selections / weight
         }
     };

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::time::whole_millis;
+
 use serde_json::{Map, Value};
 
 use super::json::depth_of;
@@ -301,7 +303,7 @@ pub fn duration_of(pointer: &str, value: &Value) -> Result<Duration, Problem> {
     let duration = match value {
         Value::Number(number) => number
             .as_f64()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            .and_then(of_seconds),
         Value::String(text) => parse_duration(text),
         _ => None,
     };
@@ -326,9 +328,16 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         _ => {
             let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
             let seconds = text.parse::<f64>().ok().filter(|_| plain)?;
-            Duration::try_from_secs_f64(seconds).ok()
+            of_seconds(seconds)
         }
     }
+}
+
+/// A duration in whole milliseconds, which is how it is kept: rounded up, so that what is above zero
+/// stays above zero.
+fn of_seconds(seconds: f64) -> Option<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok()?;
+    Some(Duration::from_millis(whole_millis(duration)))
 }
 
 /// What kind of JSON value it is, for messages.
@@ -373,6 +382,7 @@ mod tests {
         let cases = [
             ("10", Some(10_000)),
             ("1.5", Some(1_500)),
+            ("1.00025", Some(1_001)),
             ("250ms", Some(250)),
             ("2m", Some(120_000)),
             ("24h", Some(86_400_000)),

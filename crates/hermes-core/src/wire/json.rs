@@ -23,12 +23,15 @@ use crate::time::{Now, TIMESTAMP_LENGTH, Timestamp};
 pub(crate) struct EncodedEndpoint {
     json: Box<[u8]>,
     heartbeat_at: usize,
+    /// What stands there.
+    heard: Timestamp,
 }
 
 impl EncodedEndpoint {
     fn new(endpoint: &Endpoint) -> Self {
         const BEFORE: &[u8] = b"\"last_heartbeat\":\"";
-        let json = to_json(&answer_of(endpoint));
+        let heard = endpoint.pulse.last_heartbeat();
+        let json = to_json(&answer_of(endpoint, heard));
         // Everything before it is a string, whose quotes would be escaped, or a `ports` member,
         // whose values are objects: the first match is the member itself.
         let found = json
@@ -38,13 +41,16 @@ impl EncodedEndpoint {
         Self {
             json: json.into(),
             heartbeat_at,
+            heard,
         }
     }
 
     fn write(&self, out: &mut Vec<u8>, heard: Timestamp) {
         let start = out.len() + self.heartbeat_at;
         out.extend_from_slice(&self.json);
-        out[start..start + TIMESTAMP_LENGTH].copy_from_slice(&heard.to_text());
+        if heard != self.heard {
+            out[start..start + TIMESTAMP_LENGTH].copy_from_slice(&heard.to_text());
+        }
     }
 }
 
@@ -140,7 +146,7 @@ pub fn endpoint_detail(endpoint: &Endpoint, now: Now) -> EndpointDetail {
         .deadline()
         .map(|at| at.since(now.moment).into());
     EndpointDetail {
-        endpoint: answer_of(endpoint),
+        endpoint: answer_of(endpoint, endpoint.pulse.last_heartbeat()),
         checks: checks_of(&endpoint.state, remaining),
         overrides: overrides_json(&endpoint.state),
         lease: remaining.map(|remaining| LeaseAnswer { remaining }),
@@ -153,7 +159,7 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("string keys and finite numbers always serialize")
 }
 
-fn answer_of(endpoint: &Endpoint) -> ServiceEndpoint {
+fn answer_of(endpoint: &Endpoint, heard: Timestamp) -> ServiceEndpoint {
     let (state, registration) = (&endpoint.state, endpoint.registration());
     let port_of = |(name, port): (&crate::name::Name, &crate::endpoint::Port)| {
         let url = endpoint.url_of_port(name.as_str()).unwrap_or_default();
@@ -181,7 +187,7 @@ fn answer_of(endpoint: &Endpoint) -> ServiceEndpoint {
         health_reason: bounded(endpoint.health_reason()),
         ready: endpoint.is_ready(),
         flags: endpoint.flags().into_iter().map(Into::into).collect(),
-        last_heartbeat: endpoint.pulse.last_heartbeat().to_string(),
+        last_heartbeat: heard.to_string(),
         registered_at: state.registered_at.to_string(),
         since: state.since.to_string(),
         ttl: registration.ttl.map(Into::into),

@@ -265,3 +265,24 @@ fn overrides_have_limits_however_many_patches_they_come_in() {
     );
     assert_eq!(bytes, Some((16, 16 * 1_024)));
 }
+
+#[test]
+fn an_empty_service_stays_known_to_the_millisecond() {
+    let mut machine = machine_with(&json!({"url": URL}));
+    let lapse = Command::Lapse {
+        service: service("web"),
+    };
+    let deregister = Command::Deregister {
+        service: service("web"),
+        id: id("a"),
+        incarnation: None,
+    };
+    assert_eq!(machine.plan(&lapse).unwrap().changes, []);
+    machine.ask(&deregister).unwrap();
+    machine.wait(24 * 60 * 60 * 1_000 - 1);
+    assert_eq!(machine.plan(&lapse).unwrap().changes, []);
+    machine.wait(1);
+    assert_eq!(machine.ask(&lapse).unwrap().len(), 1);
+    assert!(machine.catalog.service_at(&service("web")).is_none());
+    assert_eq!(machine.plan(&lapse).unwrap().changes, []);
+}

@@ -89,6 +89,27 @@ proptest! {
     }
 
     #[test]
+    fn what_is_gone_is_remembered_until_it_is_back(steps in steps()) {
+        let mut gone: BTreeMap<ServiceKey, Vec<EndpointId>> = BTreeMap::new();
+        Machine::run(wide(), &steps, |machine, _, taken| {
+            for committed in &taken.committed {
+                let of_service = gone.entry(committed.change.service.clone()).or_default();
+                match &committed.change.id {
+                    None => of_service.clear(),
+                    Some(id) => {
+                        of_service.retain(|other| other != id);
+                        of_service.extend(is_removal(committed).then(|| id.clone()));
+                    }
+                }
+            }
+            for view in machine.catalog.services() {
+                let remembered: Vec<_> = view.gone.iter().map(|gone| gone.id.clone()).collect();
+                assert_eq!(remembered, gone[&view.key]);
+            }
+        });
+    }
+
+    #[test]
     fn a_service_revision_is_that_of_the_last_change_that_touched_it(steps in steps()) {
         let mut last: BTreeMap<ServiceKey, Revision> = BTreeMap::new();
         Machine::run(wide(), &steps, |machine, _, taken| {

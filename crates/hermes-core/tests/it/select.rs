@@ -238,14 +238,14 @@ fn least_loaded_without_reports_evens_recent_selections_out() {
     let mut counts = BTreeMap::from([("a", 0), ("b", 0)]);
     // In the first seconds only `a` was selected; after ten more nobody remembers.
     for _ in 0..10 {
-        view.endpoints[0].pulse.count_selection(at(0));
+        view.endpoints[0].pulse.count_selection(at(0).moment);
     }
     for turn in 0..400 {
         let now = at(5_000);
         let variety = Variety { turn, seed: 0 };
         let selection = select(&view, &of(Policy::LeastLoaded), variety, now);
         let first = &selection.chosen[0];
-        first.pulse.count_selection(now);
+        first.pulse.count_selection(now.moment);
         *counts.get_mut(first.id.as_str()).unwrap() += 1;
     }
     // 410 selections in all, one to three: `a` had ten of its 102 or 103 before.

@@ -75,6 +75,8 @@ pub struct TooManyWatchers {
 #[derive(Debug)]
 pub(super) struct Hub {
     feed: Mutex<Feed>,
+    /// The last change that was appended to the feed, which is behind the catalog for a moment.
+    appended: AtomicU64,
     /// Rung by the writer after it appended to the feed.
     bell: Notify,
     watchers: Mutex<Watchers>,
@@ -157,14 +159,25 @@ pub(super) async fn filled(
 ) -> Result<Hub, LogError> {
     let newest = revision.0.saturating_sub(config.feed_changes_max as u64);
     let mut after = log.begins_after().max(Revision(newest)).min(revision);
-    let hub = Hub::new(after, revision, config);
+    let mut hub = Hub::new(after, revision, config);
+    // In one go, because a log on disk reads whole files.
+    let most = config.feed_changes_max.max(1);
     while after < revision {
-        let records = log.read(after, CHUNK).await?;
+        let records = match log.read(after, most).await {
+            // A log that has rotted finds out when it is read. The feed begins behind that.
+            Err(LogError::Compacted) if log.begins_after() > after => {
+                after = log.begins_after().min(revision);
+                hub = Hub::new(after, revision, config);
+                continue;
+            }
+            read => read?,
+        };
         let Some(last) = records.last() else { break };
         after = last.revision;
         let restored = |record: Record| Committed::restored(record.revision, record.change);
         hub.push(records.into_iter().map(restored).map(Arc::new).collect());
     }
+    hub.appended.store(revision.0, Ordering::Release);
     Ok(hub)
 }
 
@@ -174,6 +187,7 @@ impl Hub {
         let (changes_max, bytes_max) = (config.feed_changes_max, config.feed_bytes_max);
         Self {
             feed: Mutex::new(Feed::new(after, changes_max, bytes_max)),
+            appended: AtomicU64::new(at.0),
             bell: Notify::new(),
             watchers: Mutex::default(),
             handed_out: AtomicU64::new(at.0),
@@ -187,8 +201,12 @@ impl Hub {
 
     /// Appends committed changes. Called by the writer after it published them.
     pub(super) fn push(&self, changes: Vec<Arc<Committed>>) {
+        let Some(last) = changes.last().map(|change| change.revision) else {
+            return;
+        };
         let mut feed = self.feed.lock().unwrap();
         changes.into_iter().for_each(|change| feed.push(change));
+        self.appended.store(last.0, Ordering::Release);
         drop(feed);
         self.bell.notify_one();
     }
@@ -278,7 +296,9 @@ impl Hub {
     }
 
     /// The feed has dropped changes that were not handed out: every watcher has to catch up itself.
-    fn all_overflow(&self, revision: Revision) {
+    fn all_overflow(&self) {
+        // Not what the catalog holds: a change that is yet to be appended is yet to be handed out.
+        let appended = self.appended.load(Ordering::Acquire);
         let watchers = self.watchers.lock().unwrap();
         for listener in watchers
             .by_service
@@ -293,7 +313,7 @@ impl Hub {
             *listener.queue.waiting.lock().unwrap() = overflown;
             listener.queue.bell.notify_one();
         }
-        self.handed_out.store(revision.0, Ordering::Release);
+        self.handed_out.store(appended, Ordering::Release);
     }
 }
 
@@ -316,7 +336,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             match shared.hub.after(shared.hub.handed_out(), CHUNK) {
                 Ok(changes) if changes.is_empty() => break,
                 Ok(changes) => shared.hub.hand_out(&changes),
-                Err(Compacted) => shared.hub.all_overflow(shared.catalog.load().revision()),
+                Err(Compacted) => shared.hub.all_overflow(),
             }
             tokio::task::yield_now().await;
         }

@@ -4,6 +4,8 @@
 //! change and no other, and whoever shares a log with strangers runs the same path as one who does
 //! not. What a log is asked for is little: append a batch as one commit, and read it back in order.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod entities;
 mod memory;
 
@@ -88,7 +90,8 @@ pub trait Log: Send + Sync + 'static {
     /// out whether the log can be written.
     ///
     /// # Errors
-    /// [`LogError::Unavailable`]: none of them is in the log, now or after a restart.
+    /// [`LogError::Unavailable`]: none of them counts. Those who share the log never see them; only
+    /// when the machine stops before the next commit may a restart find that some had been written.
     fn append(
         &mut self,
         batch: &[Planned],

@@ -52,7 +52,7 @@ use targets::Targets;
 pub struct Config {
     /// Probes under way at the same time; what is due beyond that waits. An endpoint that does not
     /// answer occupies a place for up to its timeout times its attempts (with the defaults 17 s of
-    /// every 30), one that answers for milliseconds. Raising it costs one open file and some 30 KiB
+    /// every 30), one that answers for milliseconds. Raising it costs one open file and some 40 KiB
     /// for each probe under way, and bursts of so many connections. Default 256.
     pub concurrency: usize,
     /// Connections kept open between two probes of the same endpoint. Each costs an open file and
@@ -106,8 +106,8 @@ pub struct Prober {
     targets: Arc<Mutex<Targets>>,
     probes: JoinSet<Done>,
     concurrency: usize,
-    /// This machine had too many files open when a probe last wanted one more.
-    is_short_of_files: bool,
+    /// When it was last said that a probe could not open a file.
+    short_of_files_at: Option<Moment>,
 }
 
 /// Holds a running prober. Dropping it ends the prober and all its probes.
@@ -137,7 +137,7 @@ impl Prober {
             targets: Arc::clone(&targets),
             probes: JoinSet::new(),
             concurrency: config.concurrency.max(1),
-            is_short_of_files: false,
+            short_of_files_at: None,
         };
         let task = tokio::spawn(prober.run());
         Ok(ProberHandle { task, targets })
@@ -189,21 +189,14 @@ impl Prober {
 
     /// Takes the result of a probe that ended.
     fn take(&mut self, done: Result<Done, JoinError>) {
-        let now = self.context.engine.clock().now().moment;
+        let now = self.context.engine.clock().moment();
         let mut targets = self.targets.lock().unwrap();
         match done {
             Ok(done) => {
                 if done.is_own_limit {
                     targets.close_kept();
-                    if !self.is_short_of_files {
-                        tracing::warn!(
-                            "a probe could not open a connection, because this process has too many \
-                             files open: nothing is found out until that is over; raise its limit \
-                             of open files"
-                        );
-                    }
+                    warn_short_of_files(&mut self.short_of_files_at, now);
                 }
-                self.is_short_of_files = done.is_own_limit;
                 targets.finish(done, now);
             }
             // A probe that was no longer needed.
@@ -213,6 +206,18 @@ impl Prober {
                 targets.recover(error.id(), now);
             }
         }
+    }
+}
+
+/// Says that probes cannot ask, once a minute while it lasts.
+fn warn_short_of_files(said_at: &mut Option<Moment>, now: Moment) {
+    const AGAIN_AFTER: Duration = Duration::from_secs(60);
+    if said_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER) {
+        *said_at = Some(now);
+        tracing::warn!(
+            "a probe could not open a connection, because this process has too many files open: \
+             nothing is found out until that is over; raise its limit of open files"
+        );
     }
 }
 
@@ -235,8 +240,10 @@ impl ProberHandle {
     }
 
     /// Waits until the prober has ended with its engine, and no probe is under way any longer.
-    pub async fn ended(mut self) {
-        (&mut self.task).await.ok();
+    pub async fn ended(&mut self) {
+        if !self.task.is_finished() {
+            (&mut self.task).await.ok();
+        }
     }
 }
 

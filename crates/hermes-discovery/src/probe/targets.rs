@@ -346,8 +346,10 @@ impl Targets {
 
     /// Closes every connection that is kept.
     pub(super) fn close_kept(&mut self) {
-        self.all.values_mut().for_each(|target| target.kept = None);
-        self.kept = 0;
+        if self.kept > 0 {
+            self.all.values_mut().for_each(|target| target.kept = None);
+            self.kept = 0;
+        }
     }
 
     /// When the check was last probed.
@@ -612,7 +614,8 @@ mod tests {
         });
         let events = world.register("a", "http://elsewhere", &checks);
         world.hear(&events);
-        assert!(probe.await.unwrap_err().is_cancelled());
+        let ended = tokio::time::timeout(Duration::from_secs(10), probe).await;
+        assert!(ended.expect("it ends").unwrap_err().is_cancelled());
         let jobs = world.start();
         assert_eq!(jobs.len(), 1);
         assert_eq!(
@@ -685,6 +688,8 @@ mod tests {
         world.pass(5);
         assert_eq!(world.probe(), 1);
         assert_eq!(last(&world, "tcp"), Some(world.now.time));
+        let lateness = world.targets.stats().lateness_max;
+        assert_eq!(lateness, Duration::from_millis(5), "it waited so long");
         assert_eq!(last(&world, "other"), None);
     }
 

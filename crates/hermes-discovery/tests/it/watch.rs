@@ -56,6 +56,10 @@ async fn write_at_random(engine: Engine, writer: usize, requests: usize) {
         };
         // What is not there cannot be removed; everything else works.
         engine.submit(request).await.ok();
+        // Floods with pauses between them.
+        if random.u8(0..20) == 0 {
+            tokio::time::sleep(Duration::from_micros(random.u64(0..3_000))).await;
+        }
     }
 }
 

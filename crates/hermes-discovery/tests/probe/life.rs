@@ -7,6 +7,7 @@ use hermes_core::check::{Check, CheckKind, HttpCheck};
 use hermes_core::health::Health;
 use hermes_core::wire::request::Heartbeat;
 use hermes_discovery::probe::{Config, Prober};
+use tokio::time::Instant;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, Subscriber};
@@ -203,6 +204,26 @@ async fn whoever_sends_heartbeats_is_left_alone() {
     assert_eq!(world.verdict_count().await, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn silence_from_before_the_prober_listened_does_not_count() {
+    let mut world = World::start().await;
+    world.prober.take();
+    let check = Check {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(10),
+        ..Check::new(CheckKind::Heartbeat)
+    };
+    let nobody = "127.0.0.1:1".parse().unwrap();
+    world.register("a", at(nobody, &[check])).await;
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let began = Instant::now();
+    world.prober = Some(Prober::start(world.engine.clone(), Config::default()).unwrap());
+    let said = world.unhealthy("a").await;
+    assert!(said.starts_with("no heartbeat for 1"), "{said}");
+    let waited = began.elapsed();
+    assert!((10..13).contains(&waited.as_secs()), "{waited:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_prober_ends_with_its_engine() {
     let mut world = World::start().await;
@@ -219,7 +240,9 @@ async fn the_prober_ends_with_its_engine() {
     world.healthy("well").await;
     slow.asked(1).await;
     world.engine.stop();
-    within("the prober to end", world.prober.take().unwrap().ended()).await;
+    let prober = world.prober.as_mut().unwrap();
+    within("the prober to end", prober.ended()).await;
+    within("the prober to have ended", prober.ended()).await;
     within("the connections to be closed", async {
         while slow.open() + well.open() > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -27,6 +27,8 @@ pub(crate) enum Answer {
     WhenReleased(Vec<u8>),
     /// The connection is closed.
     Close,
+    /// The connection is reset.
+    Reset,
     /// Nothing.
     Silence,
 }
@@ -233,6 +235,10 @@ async fn serve(stream: TcpStream, shared: &Shared) {
                 say(&mut stream, shared, &bytes).await
             }
             Answer::Close => false,
+            Answer::Reset => {
+                stream.get_ref().set_zero_linger().unwrap();
+                false
+            }
             Answer::Silence => {
                 end_of(&mut stream).await;
                 false

@@ -213,6 +213,18 @@ async fn no_answer_is_unhealthy_after_the_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_is_unhealthy_and_says_how() {
+    let mut world = World::start().await;
+    let responder = Responder::start(Answer::Reset).await;
+    let check = Check {
+        attempts: 1,
+        ..once(http_kind())
+    };
+    world.register("a", at(responder.address, &[check])).await;
+    assert_eq!(world.unhealthy("a").await, "connection reset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_nothing_answers_it_is_tried_again_after_a_second() {
     let mut world = World::start().await;
     let responder = Responder::start(Answer::Close).await;

@@ -11,6 +11,7 @@ use hermes_core::command::{Command, Condition, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
 use hermes_core::health::Health;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::time::Timestamp;
 use hermes_core::wire::request::registration_of_url;
 use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{self, Engine, Event, Interest, Resume, Watcher};
@@ -141,7 +142,9 @@ impl World {
             log: MemoryLog::new(ClusterId(1)),
             refuses: Arc::clone(&log_refuses),
         };
-        let engine = Engine::start(engine::Config::default(), Clock::system(), log);
+        // Its wall time moves with tokio's, which may be paused.
+        let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
+        let engine = Engine::start(engine::Config::default(), clock, log);
         let engine = engine.await.unwrap();
         let prober = Prober::start(engine.clone(), config).unwrap();
         Self {

@@ -58,7 +58,7 @@ impl Call<'_> {
             "revision",
             "wait",
         ])?;
-        let now = self.api.engine.clock().now().moment;
+        let now = self.api.engine.clock().moment();
         let catalog = match &cursor {
             None => self.api.engine.catalog_kept(),
             Some(cursor) => self.api.cursors.catalog(cursor.revision, now)?,
@@ -111,12 +111,12 @@ impl Call<'_> {
         if self.is_current(&etag) {
             return Ok(Reply::not_modified(catalog.revision(), etag));
         }
-        let now = self.api.engine.clock().now();
+        let now = self.api.engine.clock().moment();
         let selected = view.next_ready();
         if let Some(selected) = selected {
             selected.pulse.count_selection(now);
         }
-        let kept = (now.moment, &self.api.budget);
+        let kept = (now, &self.api.budget);
         let json = listing::service_json(view, selected.map(|e| &**e), all, kept);
         Ok(Reply {
             etag: Some(etag),
@@ -136,7 +136,7 @@ impl Call<'_> {
         };
         selected
             .pulse
-            .count_selection(self.api.engine.clock().now());
+            .count_selection(self.api.engine.clock().moment());
         let url = &*selected.registration().address.url;
         let etag = Some(self.api.head.etag(view.revision));
         let revision = catalog.revision();
@@ -178,7 +178,7 @@ impl Call<'_> {
         selection
             .chosen
             .iter()
-            .for_each(|endpoint| endpoint.pulse.count_selection(now));
+            .for_each(|endpoint| endpoint.pulse.count_selection(now.moment));
         let url = first.url_of_port(&criteria.port);
         let json = listing::selection_json(view, &selection.chosen, url.as_deref());
         let flags = selection.panic.then_some("panic");

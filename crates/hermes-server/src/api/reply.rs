@@ -152,7 +152,7 @@ impl Head {
         let (age, source) = match engine.log_lost_at() {
             None => (HeaderValue::from_static("0.000"), "live"),
             Some(lost_at) => {
-                let age = engine.clock().now().moment.since(lost_at).as_secs_f64();
+                let age = engine.clock().moment().since(lost_at).as_secs_f64();
                 (
                     HeaderValue::try_from(format!("{age:.3}")).expect("a number is ASCII"),
                     "stale",

@@ -203,7 +203,10 @@ impl Story {
             // Nobody has seen it.
             return Err("stopped".into());
         }
-        self.model.found(&catalog, !self.disk.has_failed());
+        let is_certain = !self.disk.has_failed();
+        let before = Revision(catalog.revision().0.saturating_sub(1));
+        let last = log.read(before, 1).await.unwrap_or_default();
+        self.model.found(&catalog, is_certain, last.first());
         self.log = Some(log);
         self.look_at_history().await;
         Ok(())
@@ -227,7 +230,9 @@ impl Story {
                 Err(_) => return,
             }
         }
-        assert_eq!(read, kept, "the history after {begins_after}");
+        let wrong = read.iter().zip(kept).find(|(read, kept)| read != kept);
+        assert_eq!(wrong, None, "what was read and what is kept");
+        assert_eq!(read.len(), kept.len(), "the history after {begins_after}");
         let Ok(report) = check_on(&self.disk, Path::new("disk")) else {
             return;
         };

@@ -1,0 +1,338 @@
+//! The stored format, as files that are read for ever: what an older release has written is read,
+//! and is written the same today.
+//!
+//! `golden/*.json` holds one change each, with every form that a state, a check or an override has.
+//! `golden/directory` is a whole data directory. When the format grows, files are added; those that
+//! are there never change.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hermes_core::catalog::Catalog;
+use hermes_core::change::{Cause, Change, ChangeKind, ClusterId, Expected, Planned, Revision};
+use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch};
+use hermes_core::endpoint::{
+    CheckFinding, Drain, EndpointState, InitialHealth, Overrides, Platform, Registration,
+};
+use hermes_core::health::Health;
+use hermes_core::time::{Moment, Now, Timestamp};
+use hermes_discovery::log::{Log, Record};
+use hermes_server::log::{FileLog, Options, check};
+
+use crate::disk::FaultyDisk;
+use crate::model::{Picture, empty, id, registration, service};
+
+const CLUSTER: ClusterId = ClusterId(0x0123_4567_89ab_cdef);
+const NOON: Timestamp = Timestamp(1_795_262_400_000);
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/durability/golden")
+        .join(name)
+}
+
+fn now() -> Now {
+    Now {
+        moment: Moment(0),
+        time: NOON,
+    }
+}
+
+/// Every form of a stored change, by the name of its file, in an order in which they make sense.
+fn changes() -> Vec<(&'static str, Change)> {
+    let smallest = state(registration(r#"{"url": "http://10.0.0.1", "ttl": null, "checks": []}"#));
+    let mut largest = state(Arc::new(largest_registration()));
+    largest.findings = findings();
+    let updated = EndpointState {
+        incarnation: Some(Revision(1)),
+        overrides: Arc::new(overrides()),
+        ..smallest.clone()
+    };
+    let drained = EndpointState {
+        drain: Some(Drain {
+            reason: "a new \"release\"".into(),
+            sticky: true,
+            since: NOON,
+        }),
+        ..updated.clone()
+    };
+    let mut sick = EndpointState {
+        incarnation: Some(Revision(2)),
+        since: Timestamp(NOON.0 + 1),
+        ..largest.clone()
+    };
+    sick.findings[0].health = Health::Unhealthy;
+    vec![
+        ("registered-smallest", put("web-1", ChangeKind::Registered, smallest)),
+        ("registered-largest", put("web-2", ChangeKind::Registered, largest)),
+        ("updated", put("web-1", ChangeKind::Updated, updated)),
+        ("drain", put("web-1", ChangeKind::Drain, drained)),
+        ("health", put("web-2", ChangeKind::Health, sick)),
+        ("deregistered", removal("web-1", ChangeKind::Deregistered, 1)),
+        ("expired", removal("web-2", ChangeKind::Expired, 2)),
+        ("forgotten", change(ChangeKind::Forgotten)),
+    ]
+}
+
+fn change(kind: ChangeKind) -> Change {
+    Change {
+        kind,
+        service: service("web"),
+        id: None,
+        incarnation: None,
+        state: None,
+        time: NOON,
+        actor: "10.0.0.9".into(),
+        cause: Cause::new("story", "its \"detail\""),
+    }
+}
+
+fn put(of: &str, kind: ChangeKind, state: EndpointState) -> Change {
+    Change {
+        id: Some(id(of)),
+        incarnation: state.incarnation,
+        state: Some(Arc::new(state)),
+        cause: Cause::new("story", ""),
+        ..change(kind)
+    }
+}
+
+fn removal(of: &str, kind: ChangeKind, incarnation: u64) -> Change {
+    Change {
+        id: Some(id(of)),
+        incarnation: Some(Revision(incarnation)),
+        ..change(kind)
+    }
+}
+
+fn state(registration: Arc<Registration>) -> EndpointState {
+    EndpointState {
+        incarnation: None,
+        registration,
+        overrides: Arc::default(),
+        drain: None,
+        findings: Vec::new(),
+        started: true,
+        registered_at: NOON,
+        since: NOON,
+    }
+}
+
+fn findings() -> Vec<CheckFinding> {
+    let finding = |health: Health| CheckFinding {
+        health,
+        since: NOON,
+        evidence: format!("it is {}", health.word()).into(),
+    };
+    [Health::Healthy, Health::Degraded, Health::Unknown, Health::Unhealthy]
+        .map(finding)
+        .to_vec()
+}
+
+fn overrides() -> Overrides {
+    Overrides {
+        metadata: serde_json::from_str(r#"{"hidden": null, "version": "2"}"#).unwrap(),
+        tags: Some(vec!["canary".into()]),
+        weight: Some(0),
+        zone: Some("eu-1b".into()),
+    }
+}
+
+fn largest_registration() -> Registration {
+    let json = r#"{"url": "https://[2001:db8::1]:8443/base", "ports": {"admin": 9000, "rpc": {"port": 9001, "scheme": "grpc"}},
+        "metadata": {"a": [1, -2, 0.1, 1e300, true, null, {"b": "\u0000\u2028ß"}]},
+        "tags": ["a", "b"], "zone": "eu-1a", "weight": 65535, "environment": "kubernetes", "ttl": "1500ms"}"#;
+    let http = HttpCheck {
+        path: "/health?deep=1".into(),
+        method: HttpMethod::Head,
+        expect_status: vec![StatusMatch::Class(2), StatusMatch::Exact(304)],
+        expect_body: Some("\"ok\"".into()),
+    };
+    let http = Check {
+        name: "deep".into(),
+        port: "admin".into(),
+        interval: Duration::from_millis(1_500),
+        timeout: Duration::from_millis(250),
+        attempts: 1,
+        rise: 2,
+        fall: 3,
+        grace: Duration::from_secs(60),
+        dry_run: true,
+        ..Check::new(CheckKind::Http(http))
+    };
+    let kinds = [CheckKind::Http(HttpCheck::default()), CheckKind::Tcp, CheckKind::Heartbeat];
+    Registration {
+        checks: std::iter::once(http).chain(kinds.map(Check::new)).collect(),
+        initial_health: InitialHealth::Healthy,
+        platform: Platform::Kubernetes,
+        ..Registration::clone(&registration(json))
+    }
+}
+
+/// The state after all changes but the last three, which remove everything.
+fn golden_catalog() -> Catalog {
+    let mut catalog = empty();
+    for (revision, (_, change)) in (1..).zip(&changes()[..5]) {
+        catalog.apply(Revision(revision), &Arc::new(change.clone()), now());
+    }
+    catalog
+}
+
+/// The files of a log: all changes in two batches, and a snapshot between them.
+async fn files_written_today() -> BTreeMap<String, Vec<u8>> {
+    let disk = FaultyDisk::new(0);
+    let options = Options {
+        snapshot_changes: 5,
+        ..Options::default()
+    };
+    let log = FileLog::open_on(disk.clone(), Path::new("golden"), options, CLUSTER);
+    let mut log = log.unwrap();
+    log.restore(&mut empty(), now()).await.unwrap();
+    let planned = |(_, change)| Planned {
+        change: Arc::new(change),
+        expected: Expected::Anything,
+    };
+    let planned: Vec<Planned> = changes().into_iter().map(planned).collect();
+    log.append(&planned[..5]).await.unwrap();
+    log.due_snapshot(&Arc::new(golden_catalog())).unwrap().write();
+    log.append(&planned[5..]).await.unwrap();
+    drop(log);
+    disk.files()
+}
+
+/// The payloads of the records of a segment, by the description of the format and not by its code.
+fn payloads(segment: &[u8]) -> Vec<Vec<u8>> {
+    let number = |at: usize| u32::from_le_bytes(segment[at..at + 4].try_into().unwrap()) as usize;
+    let (mut payloads, mut at) = (Vec::new(), 32);
+    while at < segment.len() {
+        assert_eq!(&segment[at..at + 4], b"HBAT");
+        let (end, mut record) = (at + 32 + number(at + 4), at + 32);
+        while record < end {
+            let payload = record + 8..record + 8 + number(record);
+            record = payload.end;
+            payloads.push(segment[payload].to_vec());
+        }
+        at = end;
+    }
+    payloads
+}
+
+/// A segment with these payloads, one batch each, by the description of the format.
+fn segment_of(payloads: &[Vec<u8>]) -> Vec<u8> {
+    let crc = |parts: &[&[u8]]| crc32fast::hash(&parts.concat()).to_le_bytes();
+    let mut segment = [&b"HERMESL1"[..], &CLUSTER.0.to_le_bytes(), &[0; 8]].concat();
+    segment.extend(crc(&[&segment.clone()]));
+    segment.extend([0; 4]);
+    for (revision, payload) in (1_u64..).zip(payloads) {
+        let length = u32::try_from(payload.len()).unwrap();
+        let head = [
+            &b"HBAT"[..],
+            &(length + 8).to_le_bytes(),
+            &1_u32.to_le_bytes(),
+            &[0; 4],
+            &revision.to_le_bytes(),
+        ];
+        segment.extend(head.concat());
+        segment.extend(crc(&head));
+        segment.extend([0; 4]);
+        segment.extend(length.to_le_bytes());
+        segment.extend(crc(&[&revision.to_le_bytes(), payload]));
+        segment.extend(payload);
+    }
+    segment
+}
+
+#[tokio::test]
+async fn every_form_of_a_change_is_written_as_ever() {
+    let files = files_written_today().await;
+    let segments = files.iter().filter(|(name, _)| name.ends_with(".log"));
+    let written: Vec<Vec<u8>> = segments.flat_map(|(_, bytes)| payloads(bytes)).collect();
+    assert_eq!(written.len(), changes().len());
+    for ((name, _), written) in changes().iter().zip(written) {
+        let golden = std::fs::read(golden(&format!("{name}.json"))).unwrap();
+        assert_eq!(
+            String::from_utf8(written).unwrap(),
+            String::from_utf8(golden).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_change_is_read_as_ever() {
+    let read = |(name, _): &(&str, Change)| std::fs::read(golden(&format!("{name}.json"))).unwrap();
+    let payloads: Vec<Vec<u8>> = changes().iter().map(read).collect();
+    let mut files = files_written_today().await;
+    files.retain(|name, _| name == "hermes.json");
+    files.insert(format!("changes-{:020}.log", 0), segment_of(&payloads));
+    let disk = FaultyDisk::holding(&files);
+    let log = FileLog::open_on(disk, Path::new("golden"), Options::default(), ClusterId(1));
+    let mut log = log.unwrap();
+    log.restore(&mut empty(), now()).await.unwrap();
+    let records = log.read(Revision(0), 100).await.unwrap();
+    let expected = (1..).zip(changes()).map(|(revision, (_, change))| Record {
+        revision: Revision(revision),
+        change: Arc::new(change),
+    });
+    assert_eq!(records, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_directory_is_written_as_ever() {
+    let files = files_written_today().await;
+    for (name, bytes) in &files {
+        let golden = std::fs::read(golden("directory").join(name)).unwrap();
+        assert!(golden == *bytes, "{name} is not written as it was");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_read_as_ever() {
+    let report = check(&golden("directory")).unwrap();
+    assert!(report.damage.is_empty() && report.unfinished.is_empty(), "{report}");
+    assert_eq!((report.cluster, report.last), (CLUSTER, Revision(8)));
+    // Only the snapshot, and then what comes after it.
+    let mut files = files_written_today().await;
+    for (name, bytes) in &mut files {
+        *bytes = std::fs::read(golden("directory").join(name)).unwrap();
+    }
+    let after = format!("changes-{:020}.log", 5);
+    for (is_kept, expected) in [(false, golden_catalog()), (true, all_applied())] {
+        let mut files = files.clone();
+        files.retain(|name, _| !name.ends_with(".log") || is_kept && *name == after);
+        let disk = FaultyDisk::holding(&files);
+        let log = FileLog::open_on(disk, Path::new("golden"), Options::default(), ClusterId(1));
+        let (mut log, mut found) = (log.unwrap(), empty());
+        log.restore(&mut found, now()).await.unwrap();
+        let (expected, found) = (Picture::of(&expected), Picture::of(&found));
+        assert!(found == expected, "{}", expected.differences(&found));
+    }
+}
+
+fn all_applied() -> Catalog {
+    let mut catalog = golden_catalog();
+    for (revision, (_, change)) in (6..).zip(changes().split_off(5)) {
+        catalog.apply(Revision(revision), &Arc::new(change), now());
+    }
+    catalog
+}
+
+/// Writes what is not there yet, for a format that has grown. Never touches a file that is there.
+#[tokio::test]
+#[ignore = "writes golden files"]
+async fn write_golden_files() {
+    std::fs::create_dir_all(golden("directory")).unwrap();
+    let files = files_written_today().await;
+    let segments = files.iter().filter(|(name, _)| name.ends_with(".log"));
+    let written = segments.flat_map(|(_, bytes)| payloads(bytes));
+    let names = changes();
+    let changes = names.iter().map(|(name, _)| golden(&format!("{name}.json"))).zip(written);
+    let directory = files.iter().map(|(name, bytes)| (golden("directory").join(name), bytes.clone()));
+    for (path, bytes) in changes.chain(directory) {
+        if !path.exists() {
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+}

@@ -245,6 +245,15 @@ impl Model {
         })
     }
 
+    /// The batch was acknowledged by a log with gaps.
+    pub(crate) fn follow(&mut self, batch: &Batch, appended: &[Appended]) {
+        for (planned, appended) in batch.planned.iter().zip(appended) {
+            if let Appended::At(revision) = *appended {
+                self.catalog.apply(revision, &planned.change, self.now());
+            }
+        }
+    }
+
     /// The batch was acknowledged.
     pub(crate) fn acknowledged(&mut self, batch: &Batch, appended: &[Appended]) {
         assert_eq!(appended.len(), batch.planned.len());
@@ -284,10 +293,10 @@ impl Model {
         self.history.push(Record { revision, change });
     }
 
-    /// A start has found this state: it has to be what was acknowledged, or that with the beginning
+    /// A start has found this state, and this last change if it could be read: it has to be what was acknowledged, or that with the beginning
     /// of something that was really asked for. Everybody sees it from now on; `is_certain` says
     /// whether the start could make sure of it.
-    pub(crate) fn found(&mut self, found: &Catalog, is_certain: bool) {
+    pub(crate) fn found(&mut self, found: &Catalog, is_certain: bool, last: Option<&Record>) {
         let acknowledged = self.certain.0.revision();
         assert!(
             found.revision() >= acknowledged,
@@ -303,7 +312,7 @@ impl Model {
             possible[..count].iter().for_each(|change| model.apply(change));
             let expected = Picture::of(&model.catalog);
             told.push(expected.differences(&picture));
-            expected == picture
+            expected == picture && (last.is_none() || model.history.last() == last)
         };
         let mut possible = self.possible.clone();
         possible.push(Vec::new());

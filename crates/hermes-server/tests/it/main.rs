@@ -1,0 +1,17 @@
+//! The HTTP API v1 from outside: a server on a free port, and whoever speaks to it over a socket.
+//!
+//! Every answer that the [`client`] gets is checked against the ground rules of the contract, whatever
+//! the test is about; [`headers`] proves that these checks see what they should. Nothing here knows
+//! how the server is built.
+
+mod client;
+mod events;
+mod headers;
+mod limits;
+mod reading;
+mod refusals;
+mod selection;
+mod server;
+mod shape;
+mod watch;
+mod writing;
