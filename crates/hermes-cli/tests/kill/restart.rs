@@ -85,6 +85,8 @@ async fn a_snapshot_alone_carries_the_revisions_the_tags_and_who_is_gone() {
     server.detail("web", "kept").await.unwrap();
     let gone = server.detail("web", "gone").await.unwrap_err();
     assert_eq!(gone.code(), Some("endpoint_gone"));
+    let said = server.kill().await.join("\n");
+    assert!(!said.contains("ERROR"), "nothing is wrong with it:\n{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
