@@ -159,7 +159,8 @@ impl<V> Node<V> {
 
 /// The child that a hash leads to, by its lowest bits.
 fn digit(hash: u64) -> usize {
-    usize::try_from(hash).unwrap_or(usize::MAX) % FANOUT
+    let lowest = u8::try_from(hash % (1 << BITS)).expect("five bits fit into eight");
+    usize::from(lowest)
 }
 
 /// The leaf that `hash` leads to, its path copied where others hold it too.

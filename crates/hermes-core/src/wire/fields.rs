@@ -302,7 +302,10 @@ pub fn duration_of(pointer: &str, value: &Value) -> Result<Duration, Problem> {
     const WHAT: &str = "a duration (seconds as a number, or a text such as 500ms, 10s, 5m, 24h)";
     let duration = match value {
         Value::Number(number) => number.as_f64().and_then(of_seconds),
-        Value::String(text) => parse_duration(text),
+        // A text has a unit; a bare number is written as one.
+        Value::String(text) if text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
+            parse_duration(text)
+        }
         _ => None,
     };
     duration.ok_or_else(|| expected(pointer, WHAT, value))

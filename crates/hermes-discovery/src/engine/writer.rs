@@ -315,12 +315,13 @@ impl<L: Log> Writer<L> {
 
     fn reopen(&mut self, ask: &Ask, again_at: Moment) {
         let Some(pulse) = &ask.closed else { return };
-        pulse.lease.reopen();
         let command = &ask.request.command;
         let endpoint = command
             .id()
             .and_then(|id| self.catalog.endpoint(command.service(), id));
+        // The lease of an endpoint that strangers have removed meanwhile stays closed.
         if let Some(endpoint) = endpoint {
+            pulse.lease.reopen();
             self.leases.put_back(endpoint, again_at);
         }
     }

@@ -20,7 +20,7 @@ use hermes_discovery::engine::{
 };
 use hermes_discovery::log::{Appended, Log, LogError, Record};
 use hermes_server::log::disk::Directory;
-use hermes_server::log::{FileLog, OpenError, Options};
+use hermes_server::log::{FileLog, OpenError, Options, check};
 
 use crate::disk::{Fault, FaultyDisk};
 use crate::model::{Picture, id, registration, service};
@@ -420,6 +420,20 @@ async fn an_empty_volume_is_empty_whatever_its_file_system_puts_there() {
     let deep = dir.path().join("a/b/c");
     begin(&deep).await;
     assert!(deep.join("hermes.json").exists());
+}
+
+#[tokio::test]
+async fn what_was_being_written_is_named_and_then_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = begin(dir.path()).await;
+    submit(&engine, register("one", PLAIN)).await;
+    let unfinished = "state-00000000000000000001.snapshot.being-written";
+    fs::write(dir.path().join(unfinished), "HERMESS1").unwrap();
+    let report = check(dir.path()).unwrap();
+    assert_eq!(report.unfinished, [unfinished], "{report}");
+    assert!(report.damage.is_empty(), "{report}");
+    let engine = restarted(engine, dir.path()).await;
+    assert!(is_there(&engine, "one") && !dir.path().join(unfinished).exists());
 }
 
 #[tokio::test]
