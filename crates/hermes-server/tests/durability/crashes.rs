@@ -55,6 +55,42 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
     });
 }
 
+#[test]
+fn a_snapshot_within_a_segment_does_not_take_its_changes_along() {
+    // The call that reads the snapshot, at a start.
+    const READS_SNAPSHOT: u64 = 6;
+    runtime().block_on(async {
+        let mut story = Story::new(1);
+        story.options = Options {
+            segment_bytes: 1_000_000,
+            snapshot_changes: 5,
+            horizon_changes: 8,
+            horizon: Duration::from_secs(86_400),
+        };
+        story.recover(false).await;
+        story.append_until_snapshot().await;
+        // A start that cannot read the snapshot goes on in the segment that it ended.
+        story.crash(Crash::Kill);
+        story.disk.fail_at(READS_SNAPSHOT, Fault::Once);
+        story.recover(false).await;
+        story.append_until_snapshot().await;
+        let report = check_on(&story.disk, Path::new("disk")).unwrap();
+        let segment = format!("changes-{:020}.log", report.snapshots[0].0);
+        let is_there = report.files.iter().any(|file| file.name == segment);
+        assert!(
+            !is_there,
+            "the snapshot does not stand within a segment: {report}"
+        );
+        story.crash(Crash::Kill);
+        for _ in 0..4 {
+            story.recover(false).await;
+            story.append_until_snapshot().await;
+            story.look_at_history().await;
+            story.crash(Crash::Kill);
+        }
+    });
+}
+
 /// Runs seeds on every processor.
 fn all_of(seeds: std::ops::Range<u64>) {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
@@ -316,6 +352,14 @@ impl Story {
             self.snapshot = Some(thread.spawn(write).unwrap());
         }
         Ok(())
+    }
+
+    async fn append_until_snapshot(&mut self) {
+        while self.snapshot.is_none() {
+            self.append().await.unwrap();
+        }
+        self.disk.let_snapshot_end();
+        self.snapshot.take().unwrap().join().unwrap();
     }
 
     fn snapshot_goes_on(&mut self, calls: u64) {
