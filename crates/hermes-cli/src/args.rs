@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
-use crate::commands::{Ask, completions, serve};
+use crate::commands::{Ask, completions, log, serve};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 
@@ -88,6 +88,7 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     #[command(flatten)]
     Ask(Box<Ask>),
+    Log(log::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -99,7 +100,7 @@ fn command() -> clap::Command {
         .get_arguments()
         .filter(|argument| argument.is_global_set());
     let hidden: Vec<clap::Arg> = shared.map(|argument| argument.clone().hide(true)).collect();
-    for name in ["serve", "completions"] {
+    for name in ["serve", "log", "completions"] {
         let hidden = hidden.clone();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }

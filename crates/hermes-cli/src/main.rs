@@ -34,6 +34,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
     match cli.command {
         Command::Serve(arguments) => commands::serve::run(&arguments, output),
+        Command::Log(arguments) => commands::log::run(&arguments, output),
         Command::Completions(arguments) => commands::completions::run(&arguments, output),
         Command::Ask(ask) => ask.run(&cli.global, output),
     }

@@ -3,6 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod deregister;
 pub(crate) mod endpoints;
+pub(crate) mod log;
 pub(crate) mod register;
 pub(crate) mod resolve;
 pub(crate) mod select;

@@ -61,6 +61,13 @@ impl Ran {
         self
     }
 
+    /// Stdout shows this somewhere.
+    #[track_caller]
+    pub(crate) fn shows(self, part: &str) -> Self {
+        assert!(self.out.contains(part), "{part:?} is not shown: {self:#?}");
+        self
+    }
+
     /// Stderr says this somewhere.
     #[track_caller]
     pub(crate) fn says(self, part: &str) -> Self {

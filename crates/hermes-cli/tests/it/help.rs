@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::command::{end, hermes, run};
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "serve",
     "register",
     "deregister",
@@ -15,6 +15,7 @@ const COMMANDS: [&str; 10] = [
     "select",
     "watch",
     "status",
+    "log",
     "completions",
 ];
 

@@ -8,6 +8,7 @@ mod exit_codes;
 mod first_steps;
 mod help;
 mod json;
+mod log;
 mod serve;
 mod watch;
 

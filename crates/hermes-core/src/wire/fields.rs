@@ -301,9 +301,7 @@ pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u6
 pub fn duration_of(pointer: &str, value: &Value) -> Result<Duration, Problem> {
     const WHAT: &str = "a duration (seconds as a number, or a text such as 500ms, 10s, 5m, 24h)";
     let duration = match value {
-        Value::Number(number) => number
-            .as_f64()
-            .and_then(of_seconds),
+        Value::Number(number) => number.as_f64().and_then(of_seconds),
         Value::String(text) => parse_duration(text),
         _ => None,
     };

@@ -13,7 +13,9 @@ use hermes_core::limits::Limits;
 use hermes_core::time::Now;
 
 use super::disk::{Directory, Disk};
-use super::files::{IDENTITY, Identity, read_whole, segment_name, snapshot_name, sorted};
+use super::files::{
+    BEING_WRITTEN, IDENTITY, Identity, read_whole, segment_name, snapshot_name, sorted,
+};
 use super::load::{Counted, count, ranges, told, told_missing};
 use super::record::ExportedChange;
 use super::segment::scan;
@@ -77,6 +79,8 @@ pub fn check_on<D: Disk>(disk: &D, path: &Path) -> Result<Report, OpenError> {
     let look = || -> io::Result<()> {
         report.look_at_identity(disk, wrong)?;
         let names = disk.list()?;
+        let unfinished = names.iter().filter(|name| name.ends_with(BEING_WRITTEN));
+        report.unfinished.extend(unfinished.cloned());
         report.look_at_snapshots(disk, &names)?;
         report.look_at_segments(disk, &names)
     };
@@ -102,7 +106,9 @@ pub fn export<D: Disk>(
         let segments = sorted(&disk.list()?, "changes-", ".log");
         each_segment(disk, cluster, &segments, |_, _, counted| {
             for (revision, change) in &counted.changes {
-                line(&serde_json::to_string(&ExportedChange::new(*revision, change))?)?;
+                line(&serde_json::to_string(&ExportedChange::new(
+                    *revision, change,
+                ))?)?;
             }
             Ok(())
         })
@@ -203,7 +209,11 @@ impl fmt::Display for Report {
                 changes,
                 damage,
             } = file;
-            let state = if damage.is_empty() { "whole" } else { "DAMAGED" };
+            let state = if damage.is_empty() {
+                "whole"
+            } else {
+                "DAMAGED"
+            };
             writeln!(f, "  {name}  {bytes} bytes  {changes} entries  {state}")?;
         }
         for at in &self.snapshots {

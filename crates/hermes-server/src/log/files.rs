@@ -12,8 +12,10 @@ use super::{OpenError, Options, segment, snapshot};
 
 /// The version of the whole directory's format.
 const FORMAT: u64 = 1;
+/// The file that says which log this is.
 pub(super) const IDENTITY: &str = "hermes.json";
-const BEING_WRITTEN: &str = ".being-written";
+/// Follows the name of a file that is not whole yet.
+pub(super) const BEING_WRITTEN: &str = ".being-written";
 
 /// What `hermes.json` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +110,9 @@ impl Identity {
             segment::cluster_of(&head).or_else(|| snapshot::cluster_of(&head))
         });
         let cluster = found.next()?;
-        found.all(|other| other == cluster).then_some(Self { cluster })
+        found
+            .all(|other| other == cluster)
+            .then_some(Self { cluster })
     }
 
     /// Writes `hermes.json`.

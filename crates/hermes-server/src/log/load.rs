@@ -64,9 +64,7 @@ pub(super) fn load<D: Disk>(
 }
 
 /// Each segment with the last revision that counts in it; the newest goes as far as it goes.
-pub(super) fn ranges(
-    segments: &[Revision],
-) -> impl Iterator<Item = (Revision, Option<Revision>)> {
+pub(super) fn ranges(segments: &[Revision]) -> impl Iterator<Item = (Revision, Option<Revision>)> {
     let ends = segments.iter().copied().skip(1).map(Some).chain([None]);
     segments.iter().copied().zip(ends)
 }
@@ -86,13 +84,17 @@ fn load_snapshot<D: Disk>(
         let mut restored = catalog.clone();
         let read = shared.disk.read(&snapshot_name(*at));
         let read = read.map_err(|error| error.to_string());
-        match read.and_then(|bytes| snapshot::read(bytes, (shared.cluster, *at), &mut restored, now)) {
+        match read
+            .and_then(|bytes| snapshot::read(bytes, (shared.cluster, *at), &mut restored, now))
+        {
             Ok(()) => {
                 *catalog = restored;
                 return Ok(());
             }
             Err(wrong) => {
-                loaded.damage.push(format!("{}: {wrong}", snapshot_name(*at)));
+                loaded
+                    .damage
+                    .push(format!("{}: {wrong}", snapshot_name(*at)));
                 loaded.unsound.push(*at);
             }
         }
@@ -129,7 +131,9 @@ fn load_segment<D: Disk>(
     let scanned = read_segment(shared, after)?;
     let counted = count(scanned, catalog.revision(), upto);
     loaded.damage.extend(told(&name, &counted.damage));
-    loaded.damage.extend(counted.missing.iter().map(told_missing));
+    loaded
+        .damage
+        .extend(counted.missing.iter().map(told_missing));
     loaded.unfinished.extend(told(&name, &counted.unfinished));
     if let Some(missing) = counted.missing.last() {
         loaded.missing_upto = Revision(*missing.end());
@@ -270,8 +274,7 @@ pub(super) fn read<D: Disk>(
     };
     let mut records = Vec::new();
     let mut read = revision;
-    let of_interest =
-        |range: &(_, Option<Revision>)| range.1.is_none_or(|upto| upto > revision);
+    let of_interest = |range: &(_, Option<Revision>)| range.1.is_none_or(|upto| upto > revision);
     for (after, upto) in ranges(&segments).filter(of_interest) {
         if records.len() >= limit || read >= last {
             break;
@@ -284,8 +287,14 @@ pub(super) fn read<D: Disk>(
         let upto = upto.unwrap_or(last).min(last);
         let counted = count(scanned, read.max(after), Some(upto));
         read = counted.last;
-        let gap = counted.missing.first().map_or(u64::MAX, |missing| *missing.start());
-        let whole = counted.changes.into_iter().filter(|(found, _)| found.0 < gap);
+        let gap = counted
+            .missing
+            .first()
+            .map_or(u64::MAX, |missing| *missing.start());
+        let whole = counted
+            .changes
+            .into_iter()
+            .filter(|(found, _)| found.0 < gap);
         let record = |(revision, change)| Record {
             revision,
             change: Arc::new(change),

@@ -15,15 +15,26 @@
 //! again as soon as its disk does.
 //!
 //! **Start.** The newest sound snapshot, plus every change after it. A torn end is what a crash
-//! leaves and is passed over; damage in the middle is named, and what is whole is used. A new segment
-//! is begun at every start, so a file that a crash has touched is never appended to.
+//! leaves and is passed over; damage in the middle is named, and what is whole is used. Of the last
+//! batch nobody can tell whether it was ever synced: a process that is killed leaves it in the memory
+//! of the machine, where it looks as good as any other. Everybody sees it from now on, so it is
+//! written and synced anew before anything else, into a segment of its own. A file that a crash has
+//! touched is never appended to. A log that was ended in order says so, and knows its end.
 //!
 //! **Snapshots** are written off the commit path, from a catalog that never changes, whenever as much
 //! was logged since the last one. A segment is begun at each, so snapshots and segments meet.
 //!
 //! **Horizon.** Changes are kept for a while (24 hours, at most a million). What is older is removed
-//! one file at a time, and only up to a snapshot, so that every moment within the horizon can be
-//! rebuilt: a snapshot stands at or before the oldest change that is kept.
+//! one file at a time, each for good before the next, and only up to a sound snapshot, so that every
+//! moment within the horizon can be rebuilt.
+//!
+//! **Names.** Segments, snapshots and `hermes.json` are written under another name, synced, and only
+//! then given their own: what has its name is whole, or has rotted since.
+//!
+//! **Damage** hides only itself. Each record has its own checksum and can be found without those
+//! before it; a damaged snapshot is passed over for an older one, or used as far as it is whole when
+//! there is none; a damaged `hermes.json` is made anew from the heads of the others. Whoever reads
+//! history across a hole is told that it begins behind it.
 
 mod check;
 pub mod disk;
@@ -45,9 +56,9 @@ use hermes_core::change::{ClusterId, Planned, Revision};
 use hermes_core::time::{Now, Timestamp};
 use hermes_discovery::log::{Appended, Entities, Log, LogError, Record};
 
+pub use check::{FileReport, Report, check, check_on, export};
 use disk::{Directory, Disk};
 use files::{Files, Identity};
-pub use check::{FileReport, Report, check, check_on, export};
 pub use segment::Damage;
 
 /// The settings of a file log.

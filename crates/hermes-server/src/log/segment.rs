@@ -239,7 +239,10 @@ impl Scan {
             let what = if revision + 1 == found {
                 format!("revision {revision} is not as it was written")
             } else {
-                format!("the revisions {revision} to {} are not as they were written", found - 1)
+                format!(
+                    "the revisions {revision} to {} are not as they were written",
+                    found - 1
+                )
             };
             self.note(offset, what);
             rest = &rest[skipped..];

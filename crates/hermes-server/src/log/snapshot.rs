@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFile;
 use super::record::{StoredState, Wrong, endpoint_id, service_key};
-use super::segment::{Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame};
+use super::segment::{
+    Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame,
+};
 
 const SNAPSHOT_MAGIC: &[u8; 8] = b"HERMESS1";
 /// Bytes written to the disk in one piece.

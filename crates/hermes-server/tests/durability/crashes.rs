@@ -14,7 +14,7 @@ use hermes_discovery::log::{Log, LogError};
 use hermes_server::log::{FileLog, Options, check_on};
 use tokio::runtime::Runtime;
 
-use crate::disk::{Crash, FaultyDisk, Fault, SNAPSHOT_THREAD};
+use crate::disk::{Crash, Fault, FaultyDisk, SNAPSHOT_THREAD};
 use crate::model::{Model, empty};
 
 /// Set this to the seed that a failure has printed, and run `one_seed_again`.
@@ -84,7 +84,9 @@ impl Drop for Told {
 }
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
 }
 
 /// One history of lives.
@@ -98,7 +100,10 @@ async fn run(seed: u64) {
     story.recover(false).await;
     story.disk.heal();
     let healed = story.append().await;
-    assert!(healed.is_ok(), "a log that was opened again works: {healed:?}");
+    assert!(
+        healed.is_ok(),
+        "a log that was opened again works: {healed:?}"
+    );
     story.end();
 }
 
@@ -117,7 +122,10 @@ async fn two_hundred_operations(nth: u64, fault: Fault) -> u64 {
         if story.append().await.is_err() {
             story.disk.heal();
             let again = story.append().await;
-            assert!(again.is_ok(), "it works as soon as its disk does: {again:?}");
+            assert!(
+                again.is_ok(),
+                "it works as soon as its disk does: {again:?}"
+            );
         }
         story.snapshot_goes_on(3);
     }
@@ -165,7 +173,10 @@ impl Story {
     async fn recover(&mut self, may_stop: bool) {
         let stops = if may_stop { self.rng.u32(..4) } else { 0 };
         for _ in 0..stops {
-            let fault = *self.rng.choice(&[Fault::Stop, Fault::Once, Fault::Full]).unwrap();
+            let fault = *self
+                .rng
+                .choice(&[Fault::Stop, Fault::Once, Fault::Full])
+                .unwrap();
             self.disk.fail_at(self.rng.u64(1..15), fault);
             if self.open().await.is_ok() && !self.disk.has_stopped() {
                 break;
@@ -238,10 +249,17 @@ impl Story {
         };
         let last = self.model.history.len() as u64;
         assert!(report.damage.is_empty(), "a crash is no damage: {report}");
-        assert_eq!((report.first, report.last), (begins_after, Revision(last)), "{report}");
+        assert_eq!(
+            (report.first, report.last),
+            (begins_after, Revision(last)),
+            "{report}"
+        );
         if self.options.horizon > Duration::from_secs(3_600) {
             let horizon = Revision(last.saturating_sub(self.options.horizon_changes));
-            assert!(begins_after <= horizon, "the horizon is at {horizon}: {report}");
+            assert!(
+                begins_after <= horizon,
+                "the horizon is at {horizon}: {report}"
+            );
             let is_base = |at: &Revision| *at >= begins_after && *at <= horizon;
             assert!(
                 begins_after == Revision(0) || report.snapshots.iter().any(is_base),
@@ -261,7 +279,10 @@ impl Story {
                 self.disk.heal();
                 if !self.disk.has_stopped() {
                     let healed = self.append().await;
-                    assert!(healed.is_ok(), "it works as soon as its disk does: {healed:?}");
+                    assert!(
+                        healed.is_ok(),
+                        "it works as soon as its disk does: {healed:?}"
+                    );
                 }
             }
             self.append().await.ok();

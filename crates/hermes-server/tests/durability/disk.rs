@@ -207,7 +207,7 @@ impl FaultyDisk {
         self.machine.bell.notify_all();
         let is_busy = |state: &mut State| {
             let gate = &state.gate;
-            !gate.has_ended && !(gate.is_waiting && gate.calls == 0)
+            !(gate.has_ended || gate.is_waiting && gate.calls == 0)
         };
         state = self.machine.bell.wait_while(state, is_busy).unwrap();
         state.gate.has_ended
@@ -218,7 +218,12 @@ impl FaultyDisk {
         let mut state = self.state();
         state.gate.is_open = true;
         self.machine.bell.notify_all();
-        drop(self.machine.bell.wait_while(state, |state| !state.gate.has_ended).unwrap());
+        drop(
+            self.machine
+                .bell
+                .wait_while(state, |state| !state.gate.has_ended)
+                .unwrap(),
+        );
     }
 
     /// A thread of snapshots is about to begin.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
-use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_core::endpoint::EndpointState;
+use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_discovery::log::{Log, Record};
-use hermes_server::log::{FileLog, Options, OpenError, Report, check_on, export};
+use hermes_server::log::{FileLog, OpenError, Options, Report, check_on, export};
 
 use crate::disk::{Crash, FaultyDisk};
 use crate::model::{Model, Picture, empty};
@@ -71,8 +71,15 @@ async fn specimen(is_compacted: bool, is_closed: bool) -> Specimen {
         disk.crash(Crash::Kill)
     };
     let files = disk.files();
-    let snapshots = files.keys().filter(|name| name.ends_with(".snapshot")).count();
-    assert!(if is_compacted { snapshots == 1 } else { snapshots > 1 });
+    let snapshots = files
+        .keys()
+        .filter(|name| name.ends_with(".snapshot"))
+        .count();
+    assert!(if is_compacted {
+        snapshots == 1
+    } else {
+        snapshots > 1
+    });
     let kept = model.history[begins_after..].iter().cloned();
     Specimen {
         kept: kept.zip(exported(&FaultyDisk::holding(&files))).collect(),
@@ -136,13 +143,24 @@ impl Specimen {
             for endpoint in &service.endpoints {
                 let key = (service.key.clone(), endpoint.id.clone(), endpoint.revision);
                 let state = (endpoint.incarnation, EndpointState::clone(&endpoint.state));
-                assert_eq!(self.states.get(&key), Some(&state), "{what}: {key:?} never was");
+                assert_eq!(
+                    self.states.get(&key),
+                    Some(&state),
+                    "{what}: {key:?} never was"
+                );
                 count += 1;
             }
         }
         if self.is_compacted && name.ends_with(".snapshot") {
-            let all = self.model.catalog.services().map(|view| view.endpoints.len());
-            assert!(count + 1 >= all.sum::<usize>(), "{what}: more than one endpoint is lost");
+            let all = self
+                .model
+                .catalog
+                .services()
+                .map(|view| view.endpoints.len());
+            assert!(
+                count + 1 >= all.sum::<usize>(),
+                "{what}: more than one endpoint is lost"
+            );
         } else {
             self.is_what_is_left(&Picture::of(&found), &lost, name, what);
         }
@@ -152,7 +170,13 @@ impl Specimen {
     }
 
     /// Whatever it was, the log goes on, and does not forget that again.
-    async fn goes_on(&self, mut log: FileLog<FaultyDisk>, found: Catalog, disk: FaultyDisk, what: &str) {
+    async fn goes_on(
+        &self,
+        mut log: FileLog<FaultyDisk>,
+        found: Catalog,
+        disk: FaultyDisk,
+        what: &str,
+    ) {
         let mut model = Model::new(7);
         let mut picture = Picture::of(&found);
         model.catalog = found;
@@ -173,10 +197,16 @@ impl Specimen {
     fn is_named(&self, report: &Report, name: &str, what: &str) {
         let is_about = |line: &&String| line.starts_with(name);
         let mut lines = report.damage.iter().chain(&report.unfinished);
-        assert!(lines.any(|line| is_about(&line)), "{what} is not named:\n{report}");
+        assert!(
+            lines.any(|line| is_about(&line)),
+            "{what} is not named:\n{report}"
+        );
         if self.is_closed {
             // But for the mark itself that says so.
-            let closing = report.unfinished.iter().all(|line| line.contains("no batch begins"));
+            let closing = report
+                .unfinished
+                .iter()
+                .all(|line| line.contains("no batch begins"));
             assert!(closing, "{what} looks like a crash:\n{report}");
         }
     }
@@ -235,12 +265,20 @@ async fn a_directory_without_anything_sound_is_refused() {
     }
     let disk = FaultyDisk::holding(&files);
     let log = FileLog::open_on(disk.clone(), Path::new("disk"), options(1), CLUSTER);
-    let refused = log.unwrap().restore(&mut empty(), specimen.model.now()).await;
+    let refused = log
+        .unwrap()
+        .restore(&mut empty(), specimen.model.now())
+        .await;
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("no snapshot can be read"), "{text}");
     for bytes in files.values_mut() {
         bytes.clear();
     }
-    let log = FileLog::open_on(FaultyDisk::holding(&files), Path::new("disk"), options(1), CLUSTER);
+    let log = FileLog::open_on(
+        FaultyDisk::holding(&files),
+        Path::new("disk"),
+        options(1),
+        CLUSTER,
+    );
     assert!(matches!(log, Err(OpenError::Identity { .. })));
 }

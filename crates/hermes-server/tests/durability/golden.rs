@@ -42,7 +42,9 @@ fn now() -> Now {
 
 /// Every form of a stored change, by the name of its file, in an order in which they make sense.
 fn changes() -> Vec<(&'static str, Change)> {
-    let smallest = state(registration(r#"{"url": "http://10.0.0.1", "ttl": null, "checks": []}"#));
+    let smallest = state(registration(
+        r#"{"url": "http://10.0.0.1", "ttl": null, "checks": []}"#,
+    ));
     let mut largest = state(Arc::new(largest_registration()));
     largest.findings = findings();
     let updated = EndpointState {
@@ -65,12 +67,21 @@ fn changes() -> Vec<(&'static str, Change)> {
     };
     sick.findings[0].health = Health::Unhealthy;
     vec![
-        ("registered-smallest", put("web-1", ChangeKind::Registered, smallest)),
-        ("registered-largest", put("web-2", ChangeKind::Registered, largest)),
+        (
+            "registered-smallest",
+            put("web-1", ChangeKind::Registered, smallest),
+        ),
+        (
+            "registered-largest",
+            put("web-2", ChangeKind::Registered, largest),
+        ),
         ("updated", put("web-1", ChangeKind::Updated, updated)),
         ("drain", put("web-1", ChangeKind::Drain, drained)),
         ("health", put("web-2", ChangeKind::Health, sick)),
-        ("deregistered", removal("web-1", ChangeKind::Deregistered, 1)),
+        (
+            "deregistered",
+            removal("web-1", ChangeKind::Deregistered, 1),
+        ),
         ("expired", removal("web-2", ChangeKind::Expired, 2)),
         ("forgotten", change(ChangeKind::Forgotten)),
     ]
@@ -126,9 +137,14 @@ fn findings() -> Vec<CheckFinding> {
         since: NOON,
         evidence: format!("it is {}", health.word()).into(),
     };
-    [Health::Healthy, Health::Degraded, Health::Unknown, Health::Unhealthy]
-        .map(finding)
-        .to_vec()
+    [
+        Health::Healthy,
+        Health::Degraded,
+        Health::Unknown,
+        Health::Unhealthy,
+    ]
+    .map(finding)
+    .to_vec()
 }
 
 fn overrides() -> Overrides {
@@ -162,7 +178,11 @@ fn largest_registration() -> Registration {
         dry_run: true,
         ..Check::new(CheckKind::Http(http))
     };
-    let kinds = [CheckKind::Http(HttpCheck::default()), CheckKind::Tcp, CheckKind::Heartbeat];
+    let kinds = [
+        CheckKind::Http(HttpCheck::default()),
+        CheckKind::Tcp,
+        CheckKind::Heartbeat,
+    ];
     Registration {
         checks: std::iter::once(http).chain(kinds.map(Check::new)).collect(),
         initial_health: InitialHealth::Healthy,
@@ -196,7 +216,9 @@ async fn files_written_today() -> BTreeMap<String, Vec<u8>> {
     };
     let planned: Vec<Planned> = changes().into_iter().map(planned).collect();
     log.append(&planned[..5]).await.unwrap();
-    log.due_snapshot(&Arc::new(golden_catalog())).unwrap().write();
+    log.due_snapshot(&Arc::new(golden_catalog()))
+        .unwrap()
+        .write();
     log.append(&planned[5..]).await.unwrap();
     drop(log);
     disk.files()
@@ -291,7 +313,10 @@ async fn a_directory_is_written_as_ever() {
 #[tokio::test]
 async fn a_directory_is_read_as_ever() {
     let report = check(&golden("directory")).unwrap();
-    assert!(report.damage.is_empty() && report.unfinished.is_empty(), "{report}");
+    assert!(
+        report.damage.is_empty() && report.unfinished.is_empty(),
+        "{report}"
+    );
     assert_eq!((report.cluster, report.last), (CLUSTER, Revision(8)));
     // Only the snapshot, and then what comes after it.
     let mut files = files_written_today().await;
@@ -328,8 +353,13 @@ async fn write_golden_files() {
     let segments = files.iter().filter(|(name, _)| name.ends_with(".log"));
     let written = segments.flat_map(|(_, bytes)| payloads(bytes));
     let names = changes();
-    let changes = names.iter().map(|(name, _)| golden(&format!("{name}.json"))).zip(written);
-    let directory = files.iter().map(|(name, bytes)| (golden("directory").join(name), bytes.clone()));
+    let changes = names
+        .iter()
+        .map(|(name, _)| golden(&format!("{name}.json")))
+        .zip(written);
+    let directory = files
+        .iter()
+        .map(|(name, bytes)| (golden("directory").join(name), bytes.clone()));
     for (path, bytes) in changes.chain(directory) {
         if !path.exists() {
             std::fs::write(path, bytes).unwrap();

@@ -78,7 +78,9 @@ impl Picture {
         });
         Self {
             revision: catalog.revision(),
-            namespaces: namespaces.map(|view| (view.name.clone(), view.revision)).collect(),
+            namespaces: namespaces
+                .map(|view| (view.name.clone(), view.revision))
+                .collect(),
             services: services.collect(),
         }
     }
@@ -110,7 +112,9 @@ impl Batch {
     /// The changes that should be in the log after it.
     fn changes(&self) -> impl Iterator<Item = &Planned> {
         let holds = self.planned.iter().zip(&self.holds);
-        holds.filter(|(_, holds)| **holds).map(|(planned, _)| planned)
+        holds
+            .filter(|(_, holds)| **holds)
+            .map(|(planned, _)| planned)
     }
 }
 
@@ -183,7 +187,10 @@ impl Model {
                     planned.expected
                 };
                 batch.holds.push(!spoil);
-                batch.planned.push(Planned { expected, ..planned });
+                batch.planned.push(Planned {
+                    expected,
+                    ..planned
+                });
             }
         }
         batch
@@ -281,7 +288,9 @@ impl Model {
 
     /// The batch was refused.
     pub(crate) fn refused(&mut self, batch: &Batch) {
-        let before = self.history[self.certain.1..].iter().map(|record| &record.change);
+        let before = self.history[self.certain.1..]
+            .iter()
+            .map(|record| &record.change);
         let changes = before.chain(batch.changes().map(|planned| &planned.change));
         self.possible.push(changes.cloned().collect());
     }
@@ -309,7 +318,9 @@ impl Model {
         let mut matches = |model: &mut Self, possible: &[Arc<Change>]| {
             model.catalog = model.certain.0.clone();
             model.history.truncate(model.certain.1);
-            possible[..count].iter().for_each(|change| model.apply(change));
+            possible[..count]
+                .iter()
+                .for_each(|change| model.apply(change));
             let expected = Picture::of(&model.catalog);
             told.push(expected.differences(&picture));
             expected == picture && (last.is_none() || model.history.last() == last)

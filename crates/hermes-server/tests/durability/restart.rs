@@ -20,7 +20,7 @@ use hermes_discovery::engine::{
 };
 use hermes_discovery::log::{Appended, Log, LogError, Record};
 use hermes_server::log::disk::Directory;
-use hermes_server::log::{FileLog, OpenError, Options};
+use hermes_server::log::{FileLog, OpenError, Options, check};
 
 use crate::disk::{Fault, FaultyDisk};
 use crate::model::{Picture, id, registration, service};
@@ -87,7 +87,10 @@ async fn submit(engine: &Engine, request: Request) -> Outcome {
 }
 
 fn is_there(engine: &Engine, of: &str) -> bool {
-    engine.catalog().endpoint(&service("web"), &id(of)).is_some()
+    engine
+        .catalog()
+        .endpoint(&service("web"), &id(of))
+        .is_some()
 }
 
 #[tokio::test]
@@ -98,7 +101,12 @@ async fn health_incarnations_and_revisions_are_as_they_were() {
     submit(&engine, register("plain", PLAIN)).await;
     submit(&engine, register("checked", checked)).await;
     submit(&engine, register("gone", PLAIN)).await;
-    let endpoint = Arc::clone(engine.catalog().endpoint(&service("web"), &id("checked")).unwrap());
+    let endpoint = Arc::clone(
+        engine
+            .catalog()
+            .endpoint(&service("web"), &id("checked"))
+            .unwrap(),
+    );
     let report = Report {
         service: service("web"),
         id: id("checked"),
@@ -133,7 +141,10 @@ async fn health_incarnations_and_revisions_are_as_they_were() {
         let after = Picture::of(&engine.catalog());
         assert!(after == before, "{}", before.differences(&after));
         let again = submit(&engine, register("checked", checked)).await;
-        assert!(!again.changed, "the same registration is nothing new after a restart");
+        assert!(
+            !again.changed,
+            "the same registration is nothing new after a restart"
+        );
     }
 }
 
@@ -160,11 +171,19 @@ async fn no_lease_expires_before_its_ttl_has_passed_anew() {
     let engine = passed(engine, Duration::from_millis(9_900)).await;
     let engine = restarted(engine, dir.path()).await;
     let engine = passed(engine, Duration::from_millis(9_900)).await;
-    assert!(is_there(&engine, "leased"), "its lease begins with the start");
+    assert!(
+        is_there(&engine, "leased"),
+        "its lease begins with the start"
+    );
     let engine = passed(engine, Duration::from_millis(1_100)).await;
-    assert!(!is_there(&engine, "leased"), "nobody heard from it for its whole lease");
+    assert!(
+        !is_there(&engine, "leased"),
+        "nobody heard from it for its whole lease"
+    );
     let engine = restarted(engine, dir.path()).await;
-    let heartbeat = engine.heartbeat(&service("web"), &id("leased"), &Heartbeat::default()).await;
+    let heartbeat = engine
+        .heartbeat(&service("web"), &id("leased"), &Heartbeat::default())
+        .await;
     let gone = Rejection::EndpointGone {
         service: service("web"),
         id: id("leased"),
@@ -216,7 +235,10 @@ async fn a_lease_is_not_used_up_by_a_slow_start() {
     drop(engine);
     let engine = start(SlowLog(open(dir.path(), &Options::default()).await)).await;
     let engine = passed(engine, Duration::from_millis(9_900)).await;
-    assert!(is_there(&engine, "leased"), "it could not be heard while the log was read");
+    assert!(
+        is_there(&engine, "leased"),
+        "it could not be heard while the log was read"
+    );
     let engine = passed(engine, Duration::from_millis(1_100)).await;
     assert!(!is_there(&engine, "leased"));
 }
@@ -231,7 +253,9 @@ async fn what_was_deregistered_stays_gone() {
     for _ in 0..2 {
         engine = restarted(engine, dir.path()).await;
         assert!(!is_there(&engine, "one") && is_there(&engine, "two"));
-        let heartbeat = engine.heartbeat(&service("web"), &id("one"), &Heartbeat::default()).await;
+        let heartbeat = engine
+            .heartbeat(&service("web"), &id("one"), &Heartbeat::default())
+            .await;
         assert!(
             matches!(
                 heartbeat,
@@ -289,7 +313,11 @@ async fn watchers_resume_across_restarts_without_gap_or_duplicate() {
         };
         let mut watcher = engine.watch(Interest::everything(), resume).unwrap();
         for n in 0..7 {
-            submit(&engine, register(&format!("e{}", (round * 5 + n) % 9), &numbered(round))).await;
+            submit(
+                &engine,
+                register(&format!("e{}", (round * 5 + n) % 9), &numbered(round)),
+            )
+            .await;
         }
         let last = engine.catalog().revision();
         // The watcher sees only a part before its server goes.
@@ -315,12 +343,17 @@ async fn watchers_resume_across_restarts_without_gap_or_duplicate() {
         let resume = Resume::After { revision, cluster };
         let mut watcher = engine.watch(Interest::everything(), resume).unwrap();
         let told = watcher.next().await;
-        assert!(matches!(told, Event::Reset(told, _) if told == reason), "{told:?}");
+        assert!(
+            matches!(told, Event::Reset(told, _) if told == reason),
+            "{told:?}"
+        );
     }
 }
 
 fn numbered(n: u64) -> String {
-    format!(r#"{{"url": "http://10.0.0.1:80", "ttl": null, "checks": [], "metadata": {{"n": {n}}}}}"#)
+    format!(
+        r#"{{"url": "http://10.0.0.1:80", "ttl": null, "checks": [], "metadata": {{"n": {n}}}}}"#
+    )
 }
 
 /// Everything about the files of a directory that could be touched.
@@ -358,8 +391,15 @@ async fn a_directory_that_is_not_ours_is_refused_and_not_touched() {
     assert!(matches!(&error, OpenError::NotHermes { found, .. } if found == "thesis.tex"));
 
     let newer = tempfile::tempdir().unwrap();
-    fs::write(newer.path().join("hermes.json"), r#"{"format":2,"cluster":"x"}"#).unwrap();
-    assert!(matches!(refused(newer.path()), OpenError::Newer { format: 2, .. }));
+    fs::write(
+        newer.path().join("hermes.json"),
+        r#"{"format":2,"cluster":"x"}"#,
+    )
+    .unwrap();
+    assert!(matches!(
+        refused(newer.path()),
+        OpenError::Newer { format: 2, .. }
+    ));
 
     let rotten = tempfile::tempdir().unwrap();
     fs::write(rotten.path().join("hermes.json"), "{").unwrap();
@@ -380,6 +420,20 @@ async fn an_empty_volume_is_empty_whatever_its_file_system_puts_there() {
     let deep = dir.path().join("a/b/c");
     begin(&deep).await;
     assert!(deep.join("hermes.json").exists());
+}
+
+#[tokio::test]
+async fn what_was_being_written_is_named_and_then_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = begin(dir.path()).await;
+    submit(&engine, register("one", PLAIN)).await;
+    let unfinished = "state-00000000000000000001.snapshot.being-written";
+    fs::write(dir.path().join(unfinished), "HERMESS1").unwrap();
+    let report = check(dir.path()).unwrap();
+    assert_eq!(report.unfinished, [unfinished], "{report}");
+    assert!(report.damage.is_empty(), "{report}");
+    let engine = restarted(engine, dir.path()).await;
+    assert!(is_there(&engine, "one") && !dir.path().join(unfinished).exists());
 }
 
 #[tokio::test]
@@ -404,7 +458,10 @@ async fn a_change_that_has_rotted_is_a_reset_for_those_who_need_it() {
     drop(open(dir.path(), &options).await);
     let path = dir.path().join(format!("changes-{:020}.log", 0));
     let mut bytes = fs::read(&path).unwrap();
-    let at = bytes.windows(8).position(|found| found == br#""id":"e9"#.as_slice()).unwrap();
+    let at = bytes
+        .windows(8)
+        .position(|found| found == br#""id":"e9"#.as_slice())
+        .unwrap();
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
 
@@ -423,7 +480,10 @@ async fn a_change_that_has_rotted_is_a_reset_for_those_who_need_it() {
         if is_whole {
             assert!(matches!(&first, Event::Change(first) if first.revision.0 == revision + 1));
         } else {
-            assert!(matches!(first, Event::Reset(ResetReason::Compacted, _)), "{first:?}");
+            assert!(
+                matches!(first, Event::Reset(ResetReason::Compacted, _)),
+                "{first:?}"
+            );
         }
     }
 }
@@ -437,23 +497,41 @@ async fn a_full_disk_stops_changes_and_expiries_and_nothing_else() {
     submit(&engine, register("leased", LEASED)).await;
     disk.fail_at(1, Fault::Full);
     let refused = engine.submit(register("two", PLAIN)).await;
-    assert!(matches!(refused, Err(Refusal::LogUnavailable(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Refusal::LogUnavailable(_))),
+        "{refused:?}"
+    );
     assert!(engine.log_lost_at().is_some());
     assert!(is_there(&engine, "leased") && !is_there(&engine, "two"));
     let engine = passed(engine, Duration::from_secs(60)).await;
-    assert!(is_there(&engine, "leased"), "nothing expires that cannot be written down");
-    let heartbeat = engine.heartbeat(&service("web"), &id("leased"), &Heartbeat::default()).await;
+    assert!(
+        is_there(&engine, "leased"),
+        "nothing expires that cannot be written down"
+    );
+    let heartbeat = engine
+        .heartbeat(&service("web"), &id("leased"), &Heartbeat::default())
+        .await;
     assert_eq!(heartbeat, Ok(()), "its lease is open again");
     disk.heal();
     let engine = passed(engine, Duration::from_secs(9)).await;
     assert!(is_there(&engine, "leased"));
     let engine = passed(engine, Duration::from_secs(3)).await;
-    assert!(!is_there(&engine, "leased"), "the log works again, and so do leases");
+    assert!(
+        !is_there(&engine, "leased"),
+        "the log works again, and so do leases"
+    );
     assert_eq!(engine.log_lost_at(), None);
     submit(&engine, register("two", PLAIN)).await;
     let disk = disk.crash(crate::disk::Crash::Power);
     let log = FileLog::open_on(disk, Path::new("disk"), Options::default(), ClusterId(1));
     let engine = start(log.unwrap()).await;
-    let there: Vec<EndpointId> = engine.catalog().service_at(&service("web")).unwrap().endpoints.iter().map(|endpoint| endpoint.id.clone()).collect();
+    let there: Vec<EndpointId> = engine
+        .catalog()
+        .service_at(&service("web"))
+        .unwrap()
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.id.clone())
+        .collect();
     assert_eq!(there, [id("two")]);
 }

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Call, Client, DEADLINE, Response};
 use crate::shape;
@@ -94,15 +94,23 @@ impl Events {
         self.next_or_end().await.expect("the stream goes on")
     }
 
-    /// The next event that is no progress, which must be a `name`.
-    pub(crate) async fn expect(&mut self, name: &str) -> Event {
+    /// The next event that is no progress.
+    pub(crate) async fn news(&mut self) -> Event {
+        let give_up = Instant::now() + DEADLINE;
         loop {
             let event = self.next().await;
-            if event.name == name {
+            if event.name != "progress" {
                 return event;
             }
-            assert_eq!(event.name, "progress", "instead of {name}: {event:?}");
+            assert!(Instant::now() < give_up, "nothing but {event:?}");
         }
+    }
+
+    /// The next event that is no progress, which must be a `name`.
+    pub(crate) async fn expect(&mut self, name: &str) -> Event {
+        let event = self.news().await;
+        assert_eq!(event.name, name, "{event:?}");
+        event
     }
 
     /// The next change.
