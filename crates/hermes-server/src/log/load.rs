@@ -279,11 +279,16 @@ pub(super) fn read<D: Disk>(
         if records.len() >= limit || read >= last {
             break;
         }
-        let scanned = read_segment(shared, after).map_err(|error| match error.kind() {
-            // Removed between the look and the read.
-            io::ErrorKind::NotFound => LogError::Compacted,
-            _ => LogError::Unavailable(error.to_string()),
-        })?;
+        let scanned = match read_segment(shared, after) {
+            Ok(scanned) => scanned,
+            // Removed between the look and the read: the log begins behind it by now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut files = shared.files.lock().unwrap();
+                files.missing_upto = files.missing_upto.max(upto.unwrap_or(last));
+                return Err(LogError::Compacted);
+            }
+            Err(error) => return Err(LogError::Unavailable(error.to_string())),
+        };
         let upto = upto.unwrap_or(last).min(last);
         let counted = count(scanned, read.max(after), Some(upto));
         read = counted.last;
