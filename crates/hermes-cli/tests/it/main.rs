@@ -6,6 +6,8 @@
 
 mod exit_codes;
 mod first_steps;
+#[cfg(target_os = "linux")]
+mod guides;
 mod help;
 mod json;
 mod log;
