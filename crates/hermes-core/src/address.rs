@@ -45,7 +45,10 @@ impl Host {
         // A last label of digits (or 0x...) makes resolvers read the whole as an IPv4 address in
         // one of its odd spellings (WHATWG URL, "ends in a number").
         let last = text.rsplit('.').next().unwrap_or_default();
-        if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") {
+        if last.bytes().all(|b| b.is_ascii_digit())
+            || last.starts_with("0x")
+            || last.starts_with("0X")
+        {
             return Err(AddressError::Host(
                 "it looks like an IPv4 address, but is not one",
             ));
@@ -331,6 +334,7 @@ mod tests {
             ("http://[fe80::1%25eth0]:80", "no IPv6"),
             ("http://127.1", "IPv4"),
             ("http://0x7f.0x1", "IPv4"),
+            ("http://0X7F.0X1", "IPv4"),
             ("http://2130706433", "IPv4"),
             ("http://256.1.1.1", "IPv4"),
             ("http://we b", "space"),

@@ -23,6 +23,9 @@ pub const EXPECT_BODY_MAX: usize = 256;
 pub const CHECK_PATH_MAX: usize = 256;
 /// Deepest nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 16;
+/// Largest whole number of a JSON body: the last one that every JSON parser reads exactly
+/// (RFC 8259, 6).
+pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Shortest lease.
 pub const TTL_MIN: Duration = Duration::from_secs(1);
 /// Longest lease.

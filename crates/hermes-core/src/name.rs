@@ -4,10 +4,12 @@
 //! grammar cannot exist. There is one grammar, the lower-case DNS label, so that the same name
 //! works in a URL, in DNS and in an environment variable. What people write differently by habit
 //! (`Memory_Store`, `SERVICE_MEMORY_STORE`) is folded; everything else is an error that says what
-//! is wrong.
+//! is wrong. The spelling that was folded away is kept beside the name, for those who want it back.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Longest name in bytes: a DNS label (RFC 1035, 2.3.4).
@@ -17,9 +19,14 @@ pub const ENDPOINT_ID_LENGTH_MAX: usize = 128;
 /// The namespace that is meant when none is said.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// A lower-case DNS label: 1 to 63 bytes of `[a-z0-9-]`, no hyphen at either end.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+/// A lower-case DNS label: 1 to 63 bytes of `[a-z0-9-]`, no hyphen at either end. It is the folded
+/// text that is compared; how it was spelt makes no difference.
+#[derive(Clone)]
+pub struct Name {
+    folded: Arc<str>,
+    /// How it was spelt, where folding has changed it.
+    given: Option<Arc<str>>,
+}
 
 impl Name {
     /// Folds `text` (ASCII upper case to lower, `_` to `-`) and checks it against the grammar.
@@ -58,19 +65,59 @@ impl Name {
         if folded.starts_with('-') || folded.ends_with('-') {
             return Err(NameError::Hyphen);
         }
-        Ok(Self(folded.into()))
+        let given = (folded != text).then(|| text.into());
+        Ok(Self {
+            folded: folded.into(),
+            given,
+        })
     }
 
     /// The namespace that is meant when none is said.
     #[must_use]
     pub fn default_namespace() -> Self {
-        Self(DEFAULT_NAMESPACE.into())
+        Self {
+            folded: DEFAULT_NAMESPACE.into(),
+            given: None,
+        }
     }
 
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.folded
+    }
+
+    /// The name as it was spelt when it was parsed.
+    #[must_use]
+    pub fn given(&self) -> &str {
+        self.given.as_deref().unwrap_or(&self.folded)
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+
+impl Eq for Name {}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // As the text that it is borrowed as.
+        self.folded.hash(state);
     }
 }
 
@@ -179,17 +226,17 @@ macro_rules! as_text {
     ($($type:ty),*) => {$(
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
         impl fmt::Debug for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
         impl Borrow<str> for $type {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
     )*};
@@ -224,7 +271,9 @@ mod tests {
             "Memory-Store",
             "memory_store",
         ] {
-            assert_eq!(Name::parse(text).unwrap().as_str(), "memory-store");
+            let name = Name::parse(text).unwrap();
+            assert_eq!((name.as_str(), name.given()), ("memory-store", text));
+            assert_eq!(name, Name::parse("memory-store").unwrap());
         }
     }
 

@@ -118,6 +118,9 @@ pub struct CheckStatus {
 pub struct ServiceDiscoveryResponse {
     /// The service.
     pub service_name: String,
+    /// The service as it was spelt when it became known; empty from a server that does not say.
+    #[serde(default)]
+    pub given_name: String,
     /// Its namespace.
     pub namespace: String,
     /// Chosen for this very request; null when nothing is ready.
@@ -154,6 +157,9 @@ pub struct UrlAnswer {
 pub struct ServiceSummary {
     /// The service.
     pub name: String,
+    /// The service as it was spelt when it became known; empty from a server that does not say.
+    #[serde(default)]
+    pub given_name: String,
     /// Its namespace.
     pub namespace: String,
     /// How many endpoints are ready.
@@ -252,6 +258,9 @@ pub struct CauseAnswer {
 pub struct SnapshotAnswer {
     /// The service.
     pub service_name: String,
+    /// The service as it was spelt when it became known; empty from a server that does not say.
+    #[serde(default)]
+    pub given_name: String,
     /// Its namespace.
     pub namespace: String,
     /// The service revision.

@@ -78,7 +78,10 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
     check.attempts = small(&mut fields, "attempts", check.attempts)?;
     check.rise = small(&mut fields, "rise", check.rise)?;
     check.fall = small(&mut fields, "fall", check.fall)?;
-    check.grace = fields.duration("grace")?.unwrap_or_default().min(TTL_MAX);
+    check.grace = fields.duration("grace")?.unwrap_or_default();
+    if check.grace > TTL_MAX {
+        return Err(invalid(&fields.pointer("grace"), "it is at most 24 h"));
+    }
     check.dry_run = fields.boolean("dry_run")?.unwrap_or_default();
     if fields.take("tls").is_some() {
         let what = "TLS options of checks are not offered by this release";

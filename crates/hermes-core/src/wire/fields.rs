@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::json::depth_of;
 use super::problem::{Problem, code};
+use super::strict::read_value;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::nearest::nearest;
 
@@ -26,7 +27,8 @@ pub struct Fields {
 /// Reads a body that must be a JSON object.
 ///
 /// # Errors
-/// `too_large` when it is nested too deeply, `invalid_body` when it is no JSON object.
+/// `invalid_body` when it is nested too deeply or is no JSON object, `invalid_field` when a member
+/// stands twice.
 pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
     let depth = depth_of(body);
     if depth > JSON_DEPTH_MAX {
@@ -35,11 +37,7 @@ pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
         );
         return Err(Problem::new(code::INVALID_BODY, detail));
     }
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
-        let detail = format!("The body is not JSON: {error}. Send one JSON object.");
-        Problem::new(code::INVALID_BODY, detail)
-    })?;
-    Fields::of(value, String::new())
+    Fields::of(read_value(body)?, String::new())
 }
 
 impl Fields {
@@ -216,8 +214,12 @@ impl Fields {
 /// made very long is cut: the pointer is shown back.
 #[must_use]
 pub fn pointer_to(path: &str, name: &str) -> String {
-    let name = shown(name).replace('~', "~0").replace('/', "~1");
-    format!("{path}/{name}")
+    format!("{path}{}", segment(name))
+}
+
+/// One step of a JSON pointer, with its slash.
+pub(super) fn segment(name: &str) -> String {
+    format!("/{}", shown(name).replace('~', "~0").replace('/', "~1"))
 }
 
 /// `invalid_field` at `pointer`, with what is wrong about it.

@@ -10,6 +10,7 @@ pub mod fields;
 mod json;
 pub mod problem;
 pub mod request;
+mod strict;
 
 pub(crate) use json::EncodedEndpoint;
 pub use json::{change_json, depth_of, endpoint_detail};

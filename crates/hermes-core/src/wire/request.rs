@@ -22,8 +22,8 @@ use crate::command::{DrainWish, OverridePatch};
 use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WEIGHT_DEFAULT};
 use crate::health::Health;
 use crate::limits::{
-    CHECKS_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX, PORTS_MAX, TAG_LENGTH_MAX, TAGS_MAX,
-    TTL_DEFAULT, TTL_MAX, TTL_MIN,
+    CHECKS_MAX, JSON_INTEGER_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX, PORTS_MAX,
+    TAG_LENGTH_MAX, TAGS_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN,
 };
 use crate::name::Name;
 use crate::select::{Criteria, Policy};
@@ -127,7 +127,9 @@ pub fn read_heartbeat(body: &[u8]) -> Result<Heartbeat, Problem> {
     let mut fields = read_object(body)?;
     let words = Health::ALL.map(Health::word);
     let heartbeat = Heartbeat {
-        incarnation: fields.integer("incarnation", 1, u64::MAX)?.map(Revision),
+        incarnation: fields
+            .integer("incarnation", 1, JSON_INTEGER_MAX)?
+            .map(Revision),
         health: fields.word("health_status", &words, Health::from_word)?,
         note: bounded_text(&mut fields, "note", EVIDENCE_LENGTH_MAX)?,
         load: match fields.take("load") {
@@ -188,7 +190,7 @@ fn read_heartbeat_id(pointer: &str, value: Value) -> Result<(String, Option<Revi
         Value::String(id) => Ok((id, None)),
         Value::Array(pair) => match <[Value; 2]>::try_from(pair) {
             Ok([Value::String(id), incarnation]) => {
-                let incarnation = integer_of(pointer, &incarnation, 1, u64::MAX)?;
+                let incarnation = integer_of(pointer, &incarnation, 1, JSON_INTEGER_MAX)?;
                 Ok((id, Some(Revision(incarnation))))
             }
             _ => Err(invalid(pointer, "an id or [id, incarnation] is expected")),

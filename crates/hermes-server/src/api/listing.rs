@@ -145,12 +145,14 @@ fn with_selection(
 /// Everything up to the list. Names, ids and URLs hold nothing that JSON would escape; their parsers
 /// see to that.
 fn write_front(out: &mut Vec<u8>, view: &ServiceView, selected: Option<(&str, &str)>) {
-    let (name, namespace) = (view.key.name.as_str(), view.key.namespace.as_str());
+    let (name, namespace) = (&view.key.name, view.key.namespace.as_str());
     let (before, between, null) = (",\"selected_url\":", ",\"selected_id\":", "null");
     let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
     [
         "{\"service_name\":\"",
-        name,
+        name.as_str(),
+        "\",\"given_name\":\"",
+        name.given(),
         "\",\"namespace\":\"",
         namespace,
         "\"",

@@ -31,11 +31,9 @@ impl Call<'_> {
     /// `GET /api/v1/services`
     pub(super) async fn list_services(&mut self) -> Result<Reply, Failure> {
         let namespace = self.namespace_or_all()?;
-        let prefix = self
-            .query
-            .one("prefix")?
-            .map(std::borrow::Cow::into_owned)
-            .unwrap_or_default();
+        // Folded as names are, so that the beginning of a name as its owner spells it finds it.
+        let prefix = self.query.one("prefix")?.unwrap_or_default();
+        let prefix = prefix.to_ascii_lowercase().replace('_', "-");
         let tag = self.query.one("tag")?.map(std::borrow::Cow::into_owned);
         let limit = self.query.integer("limit", 1, PAGE.1)?.unwrap_or(PAGE.0);
         let cursor = self
@@ -131,6 +129,10 @@ impl Call<'_> {
         self.end_of_query(&["namespace", "revision", "wait"])?;
         let catalog = self.api.engine.catalog();
         let view = known(&catalog, &namespace, name, key)?;
+        let etag = self.api.head.etag(view.revision);
+        if view.ready_count() > 0 && self.is_current(&etag) {
+            return Ok(Reply::not_modified(catalog.revision(), etag));
+        }
         let Some(selected) = view.next_ready() else {
             return Err(Failure::nothing_ready(&catalog, &view.key, "not selected"));
         };
@@ -138,7 +140,7 @@ impl Call<'_> {
             .pulse
             .count_selection(self.api.engine.clock().moment());
         let url = &*selected.registration().address.url;
-        let etag = Some(self.api.head.etag(view.revision));
+        let etag = Some(etag);
         let revision = catalog.revision();
         if self.wants_text() {
             let text = format!("{url}\n").into_bytes();
@@ -222,7 +224,12 @@ impl Call<'_> {
         let plain = self.query.switch("plain")?;
         self.end_of_query(&["plain"])?;
         let catalog = self.api.engine.catalog();
-        let namespace = catalog.namespace(hermes_core::name::DEFAULT_NAMESPACE);
+        let default = &self.api.default_namespace;
+        let etag = self.api.head.etag(revision_of(&catalog, Some(default)));
+        if self.is_current(&etag) {
+            return Ok(Reply::not_modified(catalog.revision(), etag));
+        }
+        let namespace = catalog.namespace(default.as_str());
         let mut services = Map::new();
         for name in namespace.map(|view| view.names()).unwrap_or_default() {
             let Some(view) = namespace.and_then(|all| all.service(name.as_str())) else {
@@ -240,10 +247,11 @@ impl Call<'_> {
             };
             services.insert(name.to_string(), value);
         }
-        Ok(Reply::of(
-            catalog.revision(),
-            &json!({"services": Value::Object(services)}),
-        ))
+        let list = json!({"services": Value::Object(services)});
+        Ok(Reply {
+            etag: Some(etag),
+            ..Reply::of(catalog.revision(), &list)
+        })
     }
 
     /// `GET /health` and `/livez`: the process answers.
@@ -441,6 +449,7 @@ fn names_after<'a>(
 fn summary(view: &Arc<ServiceView>) -> ServiceSummary {
     ServiceSummary {
         name: view.key.name.to_string(),
+        given_name: view.key.name.given().into(),
         namespace: view.key.namespace.to_string(),
         ready: view.ready_count(),
         total: view.endpoints.len(),

@@ -243,9 +243,12 @@ fn snapshot(view: &Arc<ServiceView>) -> Bytes {
         None => "null".into(),
     };
     let front = format!(
-        "event: snapshot\ndata: {{\"service_name\":\"{}\",\"namespace\":\"{}\",\"revision\":{},\
-         \"emptied\":{emptied},\"endpoints\":",
-        view.key.name, view.key.namespace, view.revision
+        "event: snapshot\ndata: {{\"service_name\":\"{}\",\"given_name\":\"{}\",\
+         \"namespace\":\"{}\",\"revision\":{},\"emptied\":{emptied},\"endpoints\":",
+        view.key.name,
+        view.key.name.given(),
+        view.key.namespace,
+        view.revision
     );
     let mut out = front.into_bytes();
     write_list(&mut out, view.endpoints.iter().map(|endpoint| &**endpoint));

@@ -30,6 +30,9 @@ pub(super) struct StoredChange<'a> {
     kind: Cow<'a, str>,
     namespace: Cow<'a, str>,
     service: Cow<'a, str>,
+    /// How the service was spelt, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    given_name: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,6 +174,7 @@ impl<'a> From<&'a Change> for StoredChange<'a> {
             kind: change.kind.word().into(),
             namespace: change.service.namespace.as_str().into(),
             service: change.service.name.as_str().into(),
+            given_name: given_name(&change.service.name),
             id: change.id.as_ref().map(|id| id.as_str().into()),
             incarnation: change.incarnation.map(|incarnation| incarnation.0),
             time: change.time.0,
@@ -303,7 +307,7 @@ impl StoredChange<'_> {
         let kind = kind.ok_or_else(|| format!("unknown kind of change `{}`", self.kind))?;
         Ok(Change {
             kind,
-            service: service_key(&self.namespace, &self.service)?,
+            service: service_key(&self.namespace, &self.service, self.given_name.as_deref())?,
             id: self.id.map(|id| endpoint_id(&id)).transpose()?,
             incarnation: self.incarnation.map(Revision),
             state: self.state.map(StoredState::read).transpose()?.map(Arc::new),
@@ -465,7 +469,21 @@ pub(super) fn endpoint_id(text: &str) -> Result<EndpointId, Wrong> {
     EndpointId::parse(text).map_err(|error| format!("the id {text:?} is wrong: {error}"))
 }
 
-/// A stored service.
-pub(super) fn service_key(namespace: &str, name: &str) -> Result<ServiceKey, Wrong> {
-    Ok(ServiceKey::new(name_of(namespace)?, name_of(name)?))
+/// How a name was spelt, where that differs from the name.
+pub(super) fn given_name(name: &Name) -> Option<Cow<'_, str>> {
+    (name.given() != name.as_str()).then(|| name.given().into())
+}
+
+/// A stored service, with the spelling that it was given.
+pub(super) fn service_key(
+    namespace: &str,
+    name: &str,
+    given: Option<&str>,
+) -> Result<ServiceKey, Wrong> {
+    let key = ServiceKey::new(name_of(namespace)?, name_of(given.unwrap_or(name))?);
+    if key.name.as_str() == name {
+        Ok(key)
+    } else {
+        Err(format!("{given:?} is no spelling of the name {name:?}"))
+    }
 }

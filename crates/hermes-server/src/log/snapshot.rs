@@ -20,7 +20,7 @@ use hermes_core::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFile;
-use super::record::{StoredState, Wrong, endpoint_id, service_key};
+use super::record::{StoredState, Wrong, endpoint_id, given_name, service_key};
 use super::segment::{
     Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame,
 };
@@ -41,6 +41,8 @@ enum Entry<'a> {
     Service {
         namespace: Cow<'a, str>,
         name: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        given_name: Option<Cow<'a, str>>,
         revision: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
         emptied: Option<(Cow<'a, str>, u64)>,
@@ -113,6 +115,7 @@ impl<F: DiskFile> Writer<'_, F> {
         self.put(&Entry::Service {
             namespace: view.key.namespace.as_str().into(),
             name: view.key.name.as_str().into(),
+            given_name: given_name(&view.key.name),
             revision: view.revision.0,
             emptied: view
                 .emptied
@@ -236,11 +239,12 @@ fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64
         Entry::Service {
             namespace,
             name,
+            given_name,
             revision,
             emptied,
             gone,
         } => {
-            let key = service_key(&namespace, &name)?;
+            let key = service_key(&namespace, &name, given_name.as_deref())?;
             let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
             let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
             catalog.restore_service(&key, Revision(revision), emptied, gone);
@@ -252,7 +256,7 @@ fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64
             revision,
             state,
         } => {
-            let (key, id) = (service_key(&namespace, &service)?, endpoint_id(&id)?);
+            let (key, id) = (service_key(&namespace, &service, None)?, endpoint_id(&id)?);
             let state = Arc::new(state.read()?);
             catalog.restore_endpoint(&key, (&id, Revision(revision)), &state, now);
         }

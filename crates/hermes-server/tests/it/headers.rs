@@ -161,7 +161,18 @@ async fn an_entity_tag_is_cluster_and_service_revision() {
 async fn what_the_caller_has_already_is_not_sent_again() {
     let (_server, mut client) = with_web().await;
     let endpoints = format!("{WEB}/endpoints?include_unhealthy=true");
-    for target in ["/api/v1/services", WEB, A, endpoints.as_str()] {
+    let url = format!("{WEB}/url");
+    let all = "/api/v1/services?namespace=*";
+    for target in [
+        "/api/v1/services",
+        all,
+        WEB,
+        A,
+        endpoints.as_str(),
+        url.as_str(),
+        "/services",
+        "/services?plain=true",
+    ] {
         let etag = etag_of(&mut client, target).await;
         let several = format!("\"x\", {etag} , W/\"y\"");
         for tags in [etag.as_str(), several.as_str()] {

@@ -10,6 +10,7 @@ mod headers;
 mod limits;
 mod reading;
 mod refusals;
+mod restart;
 mod selection;
 mod server;
 mod shape;

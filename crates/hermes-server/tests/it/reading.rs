@@ -521,7 +521,7 @@ async fn the_list_counts_filters_and_is_in_order() {
         (&json!(revision), &json!(null))
     );
     let expected = json!({
-        "name": "web-a", "namespace": "default", "ready": 1, "total": 2,
+        "name": "web-a", "given_name": "web-a", "namespace": "default", "ready": 1, "total": 2,
         "revision": revision - 1, "emptied": null,
     });
     assert_eq!(list["services"][2], expected);
@@ -529,6 +529,7 @@ async fn the_list_counts_filters_and_is_in_order() {
         ("", &["api", "web", "web-a", "web-b", "zoo"][..]),
         ("?prefix=web", &["web", "web-a", "web-b"]),
         ("?prefix=web-", &["web-a", "web-b"]),
+        ("?prefix=Web_", &["web-a", "web-b"]),
         ("?prefix=x", &[]),
         ("?prefix=", &["api", "web", "web-a", "web-b", "zoo"]),
         ("?tag=blue", &["web-a", "zoo"]),

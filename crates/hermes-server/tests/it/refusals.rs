@@ -36,6 +36,16 @@ const REGISTRATIONS: &[(&str, &str, &str)] = &[
     ("{\"host\": \"a\", \"port\": 1} {}", "invalid_body", ""),
     ("{\"host\": \"\u{0}\"}", "invalid_body", ""),
     ("{'host': 'a'}", "invalid_body", ""),
+    (
+        r#"{"host": "a", "port": 1, "host": "b"}"#,
+        "invalid_field",
+        "/host",
+    ),
+    (
+        r#"{"host": "a", "port": 1, "metadata": {"x": [{"y": 1, "y": 1}]}}"#,
+        "invalid_field",
+        "/metadata/x/0/y",
+    ),
     ("{}", "invalid_field", "/url"),
     (r#"{"port": 80}"#, "invalid_field", "/url"),
     (r#"{"host": "a"}"#, "invalid_field", "/port"),

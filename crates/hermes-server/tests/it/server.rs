@@ -29,7 +29,11 @@ impl TestServer {
             ..Config::default()
         };
         settle(&mut config);
-        let server = Server::bind(config).await.expect("a free port can be had");
+        Self::of(Server::bind(config).await.expect("a free port can be had"))
+    }
+
+    /// A server that is bound already.
+    pub(crate) fn of(server: Server) -> Self {
         let address = server.address();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {

@@ -63,6 +63,7 @@ pub(crate) const PORT: Shape = &[("port", Whole), ("scheme", Text), ("url", Text
 pub(crate) const LEASE: Shape = &[("remaining", Seconds)];
 pub(crate) const DISCOVERY: Shape = &[
     ("service_name", Text),
+    ("given_name", Text),
     ("namespace", Text),
     ("selected_url", TextOrNull),
     ("selected_id", TextOrNull),
@@ -85,6 +86,7 @@ pub(crate) const SERVICES: Shape = &[
 ];
 pub(crate) const SUMMARY: Shape = &[
     ("name", Text),
+    ("given_name", Text),
     ("namespace", Text),
     ("ready", Whole),
     ("total", Whole),
@@ -112,6 +114,7 @@ pub(crate) const HELLO: Shape = &[
 ];
 pub(crate) const SNAPSHOT: Shape = &[
     ("service_name", Text),
+    ("given_name", Text),
     ("namespace", Text),
     ("revision", Whole),
     ("emptied", TextOrNull),
