@@ -1,5 +1,6 @@
 //! The commands, one file each: its arguments, what it asks, and what it shows.
 
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deregister;
 pub(crate) mod endpoints;

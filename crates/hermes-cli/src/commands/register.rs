@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use hermes_core::address::Scheme;
 use hermes_core::name::{EndpointId, Name};
 use hermes_core::wire::answer::{RegistrationAnswer, Seconds};
 use hermes_discovery::client::{Method, Path};
 use serde_json::{Map, Value, json};
 
+use super::check::{self, Wish};
 use super::{Context, in_words, reason, service};
 use crate::args::{duration, pair};
 use crate::exit::Exit;
@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME=PORT", value_parser = named_port)]
     port_name: Vec<(String, u16)>,
     /// How health is tested: http:/PATH, tcp or none; may be repeated
-    #[arg(long = "check", value_name = "CHECK", value_parser = check)]
+    #[arg(long = "check", value_name = "CHECK", value_parser = check::parse)]
     checks: Vec<Wish>,
     /// How often it is probed [default: 30 s]
     #[arg(long, value_parser = duration, value_name = "DURATION")]
@@ -86,26 +86,6 @@ pub(crate) struct Arguments {
     /// healthy: hand it out before its first probe
     #[arg(long, value_parser = ["unknown", "healthy"], value_name = "HEALTH")]
     initial_health: Option<String>,
-}
-
-/// A check as it is wished for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Wish {
-    None,
-    Tcp,
-    Http { path: String },
-}
-
-fn check(text: &str) -> Result<Wish, String> {
-    match text.split_once(':').unwrap_or((text, "")) {
-        ("none", "") => Ok(Wish::None),
-        ("tcp", "") => Ok(Wish::Tcp),
-        ("http", "") => Ok(Wish::Http {
-            path: "/health".into(),
-        }),
-        ("http", path) if path.starts_with('/') => Ok(Wish::Http { path: path.into() }),
-        _ => Err("http:/PATH, tcp or none is expected".into()),
-    }
 }
 
 fn named_port(text: &str) -> Result<(String, u16), String> {
@@ -164,7 +144,12 @@ fn body(arguments: &Arguments) -> Result<Value, Failure> {
     put("zone", json!(arguments.zone));
     put("weight", json!(arguments.weight));
     put("initial_health", json!(arguments.initial_health));
-    put("checks", checks(arguments)?);
+    let checks = check::wished(
+        &arguments.checks,
+        arguments.check_interval,
+        arguments.scheme.as_deref(),
+    )?;
+    put("checks", checks);
     if !arguments.tags.is_empty() {
         put("tags", json!(arguments.tags));
     }
@@ -182,62 +167,6 @@ fn body(arguments: &Arguments) -> Result<Value, Failure> {
     let ttl = arguments.ttl.map(Seconds::from);
     body.insert("ttl".into(), json!(ttl));
     Ok(body.into())
-}
-
-/// The checks that were wished for; nothing (null) leaves them to the server.
-fn checks(arguments: &Arguments) -> Result<Value, Failure> {
-    let mut wishes = arguments.checks.clone();
-    if wishes.is_empty() && arguments.check_interval.is_some() {
-        wishes.push(default_check(arguments.scheme.as_deref()));
-    }
-    if wishes.is_empty() {
-        return Ok(Value::Null);
-    }
-    if wishes.len() > 1 && wishes.contains(&Wish::None) {
-        let what = "--check none stands beside another --check";
-        return Err(Failure::told(
-            Exit::Usage,
-            what,
-            "say either none or what to probe",
-        ));
-    }
-    let interval = arguments.check_interval.map(Seconds::from);
-    let mut checks: Vec<Value> = Vec::new();
-    for wish in wishes {
-        let mut check = match wish {
-            Wish::None => continue,
-            Wish::Tcp => json!({"type": "tcp"}),
-            Wish::Http { path } => json!({"type": "http", "path": path}),
-        };
-        if let Some(interval) = interval {
-            check["interval"] = json!(interval);
-        }
-        // Names must differ; the first of a type has the name of its type.
-        let alike = checks
-            .iter()
-            .filter(|other| other["type"] == check["type"])
-            .count();
-        if alike > 0 {
-            let kind = check["type"].as_str().unwrap_or_default();
-            check["name"] = json!(format!("{kind}-{}", alike + 1));
-        }
-        checks.push(check);
-    }
-    Ok(checks.into())
-}
-
-/// The check that the server would choose, for when only its interval is said.
-fn default_check(scheme: Option<&str>) -> Wish {
-    let is_http = scheme
-        .map(Scheme::parse)
-        .is_none_or(|scheme| scheme.is_ok_and(|scheme| scheme.is_http()));
-    if is_http {
-        Wish::Http {
-            path: "/health".into(),
-        }
-    } else {
-        Wish::Tcp
-    }
 }
 
 /// What became of it, on stderr: a registration is seldom the end of the story.
