@@ -12,7 +12,7 @@ use crate::repo::{cargo, expect_none};
 /// How many foreign packages a crate may link: what it needs now and a little air.
 const BUDGETS: &[(&str, usize)] = &[
     ("hermes-core", 11),
-    ("hermes-discovery", 33),
+    ("hermes-discovery", 46),
     ("hermes-server", 37),
     ("hermes-cli", 68),
 ];
