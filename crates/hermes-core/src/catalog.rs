@@ -405,6 +405,9 @@ impl ServiceView {
         };
         // Another registration came from the instance itself, so it was heard from. Compared by
         // value: a change that was read from a log shares nothing with the catalog.
+        if state.is_edge_from(&before.state) {
+            before.pulse.damping.count(now.moment);
+        }
         let (old, new) = (&before.state.registration, &state.registration);
         let is_again = change.kind == ChangeKind::Registered;
         if is_again || (!Arc::ptr_eq(old, new) && old != new) {

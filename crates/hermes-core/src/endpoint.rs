@@ -165,6 +165,8 @@ pub struct EndpointState {
     pub findings: Vec<CheckFinding>,
     /// Whether it was ever found to work, in this incarnation.
     pub started: bool,
+    /// Whether its health goes to and fro, so that its edges are held back ([`crate::damping`]).
+    pub flapping: bool,
     /// When this incarnation was registered.
     pub registered_at: Timestamp,
     /// The last change of health or readiness.
@@ -196,6 +198,14 @@ impl EndpointState {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.started && self.drain.is_none() && self.health().may_serve()
+    }
+
+    /// Whether it differs from `before`, of the same incarnation, in what a check finds.
+    #[must_use]
+    pub fn is_edge_from(&self, before: &Self) -> bool {
+        let (now, then) = (self.findings.iter(), before.findings.iter());
+        let healths = now.map(|finding| finding.health);
+        self.incarnation.is_some() && !healths.eq(then.map(|finding| finding.health))
     }
 
     /// What follows from the findings, after one of them or the drain was changed at `now`:

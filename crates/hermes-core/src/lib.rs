@@ -7,7 +7,7 @@
 //! - [`command`] → [`plan`] → [`change`] → [`catalog`]: how the state moves. A command is planned
 //!   against the catalog, its changes are committed by a log, and applying them makes the next
 //!   catalog, which is immutable and is what readers get.
-//! - [`lease`], [`pulse`], [`due`]: what moves without a change.
+//! - [`lease`], [`pulse`], [`damping`], [`due`]: what moves without a change.
 //! - [`select`], [`explain`]: which endpoint, and why not that one.
 //! - [`feed`], [`wire`]: what watchers and clients get.
 //!
@@ -46,6 +46,7 @@ pub mod catalog;
 pub mod change;
 pub mod check;
 pub mod command;
+pub mod damping;
 pub mod due;
 pub mod endpoint;
 pub mod explain;

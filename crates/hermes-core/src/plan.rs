@@ -11,6 +11,7 @@ use crate::catalog::{Catalog, ServiceView};
 use crate::change::{Cause, Change, ChangeKind, Expected, Planned, Revision};
 use crate::check::Check;
 use crate::command::{Command, Condition, DrainWish, OverridePatch, Report, Request};
+use crate::damping::{Edge, Verdict};
 use crate::endpoint::{
     CheckFinding, Drain, Endpoint, EndpointState, InitialHealth, Overrides, Registration,
     patches_joined,
@@ -264,10 +265,22 @@ impl Planner<'_> {
         let Some(at) = checks.position(|check| *check == *report.check) else {
             return Plan::nothing();
         };
-        if before.state.findings[at].health == report.health {
-            return Plan::nothing();
+        let found = &before.state.findings[at];
+        if found.health == report.health {
+            return self.steady(before);
         }
+        let edge = Edge {
+            before: found.health,
+            found: report.health,
+            is_flapping: before.state.flapping,
+            has_stand_in: self.has_stand_in(before),
+        };
+        let Verdict::Counts { is_flapping } = before.pulse.damping.judge(edge, self.now.moment)
+        else {
+            return Plan::nothing();
+        };
         let mut state = EndpointState::clone(&before.state);
+        state.flapping = is_flapping;
         state.findings[at] = CheckFinding {
             health: report.health,
             since: self.now.time,
@@ -277,6 +290,30 @@ impl Planner<'_> {
         let detail = format!("{}: {}", report.check.name, report.evidence);
         let cause = Cause::new("check", detail);
         Plan::one(self.put(&report.id, ChangeKind::Health, state, cause))
+    }
+
+    /// Nothing new was found. If the endpoint was flapping and has been steady since, that is over.
+    fn steady(&self, before: &Endpoint) -> Result<Plan, Rejection> {
+        if !before.state.flapping || !before.pulse.damping.is_steady(self.now.moment) {
+            return Plan::nothing();
+        }
+        let state = EndpointState {
+            flapping: false,
+            ..EndpointState::clone(&before.state)
+        };
+        let state = self.same_incarnation(before, state);
+        let cause = Cause::new("steady", "it has stopped going to and fro");
+        Plan::one(self.put(&before.id, ChangeKind::Health, state, cause))
+    }
+
+    /// Whether another endpoint of the service is ready. Asked only of what flaps.
+    fn has_stand_in(&self, endpoint: &Endpoint) -> bool {
+        let service = self.catalog.service_at(&endpoint.service);
+        endpoint.state.flapping
+            && service.is_some_and(|view| {
+                let mut ready = view.endpoints.iter().filter(|other| other.is_ready());
+                ready.any(|other| other.id != endpoint.id)
+            })
     }
 
     fn expire(
@@ -367,6 +404,7 @@ impl Planner<'_> {
             drain,
             findings: self.findings(registration, &[]),
             started: false,
+            flapping: false,
             registered_at: self.now.time,
             since: self.now.time,
         };

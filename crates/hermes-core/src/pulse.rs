@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::damping::Damping;
 use crate::lease::{Lease, LeaseClosed};
 use crate::time::{Moment, Now, Timestamp};
 
@@ -18,7 +19,11 @@ const RECENT_SECONDS: usize = 10;
 pub struct Pulse {
     /// The promise that it stays registered until a deadline.
     pub lease: Lease,
+    /// How much its health went to and fro lately.
+    pub damping: Damping,
     last_heartbeat: AtomicU64,
+    /// The same by the monotonic clock, which decides; the wall clock is only shown.
+    last_beat: AtomicU64,
     /// The reported load as the bits of an `f64`; NaN until one is reported.
     load: AtomicU64,
     /// The moment at which the engine looks at the lease next; only the engine touches it.
@@ -34,6 +39,8 @@ impl Pulse {
     pub fn new(ttl: Option<Duration>, now: Now, heard: Timestamp) -> Self {
         Self {
             lease: Lease::new(ttl, now.moment),
+            damping: Damping::default(),
+            last_beat: AtomicU64::new(now.moment.0),
             last_heartbeat: AtomicU64::new(heard.0),
             load: AtomicU64::new(f64::NAN.to_bits()),
             scheduled: AtomicU64::new(u64::MAX),
@@ -47,14 +54,25 @@ impl Pulse {
     /// When the lease is closed: the endpoint is being removed, or is gone.
     pub fn beat(&self, now: Now) -> Result<(), LeaseClosed> {
         self.lease.renew(now.moment)?;
-        self.last_heartbeat.fetch_max(now.time.0, Ordering::Relaxed);
+        self.hear(now);
         Ok(())
     }
 
     /// The endpoint registered again: its lease is open, with this TTL, and it was heard from.
     pub fn begin(&self, ttl: Option<Duration>, now: Now) {
         self.lease.begin(ttl, now.moment);
+        self.hear(now);
+    }
+
+    fn hear(&self, now: Now) {
         self.last_heartbeat.fetch_max(now.time.0, Ordering::Relaxed);
+        self.last_beat.fetch_max(now.moment.0, Ordering::Relaxed);
+    }
+
+    /// How long nothing was heard, since this server knows the endpoint.
+    #[must_use]
+    pub fn silent_for(&self, now: Moment) -> Duration {
+        now.since(Moment(self.last_beat.load(Ordering::Relaxed)))
     }
 
     /// The later of the registration and the last accepted heartbeat.

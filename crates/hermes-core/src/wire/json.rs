@@ -7,16 +7,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{
-    CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer, Seconds,
+    CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer,
     ServiceEndpoint,
 };
 use super::check::check_json;
 use crate::change::Committed;
-use crate::check::CheckKind;
-use crate::endpoint::{Endpoint, EndpointState, Overrides};
-use crate::explain::why_not_ready;
-use crate::health::Health;
-use crate::time::{Now, TIMESTAMP_LENGTH, Timestamp};
+use crate::check::Check;
+use crate::endpoint::{CheckFinding, Endpoint, EndpointState, Overrides};
+use crate::explain::{ProbeTimes, next_action, why_not_ready};
+use crate::time::{Moment, TIMESTAMP_LENGTH, Timestamp};
 
 /// An endpoint as JSON, with the place where its `last_heartbeat` stands.
 #[derive(Debug)]
@@ -85,7 +84,9 @@ impl Endpoint {
         let state = &self.state;
         let starting = (!state.started).then_some("starting");
         let draining = state.drain.is_some().then_some("draining");
-        starting.into_iter().chain(draining).collect()
+        let flapping = state.flapping.then_some("flapping");
+        let flags = [starting, draining, flapping];
+        flags.into_iter().flatten().collect()
     }
 
     /// Why its health is what it is, for people.
@@ -137,17 +138,19 @@ pub fn change_json(committed: &Committed) -> Vec<u8> {
     json
 }
 
-/// The endpoint with all that `GET …/endpoints/{id}` adds, at `now`.
+/// The endpoint with all that `GET …/endpoints/{id}` adds, at `now`; `probed` says when the check of
+/// a name was and will be probed.
 #[must_use]
-pub fn endpoint_detail(endpoint: &Endpoint, now: Now) -> EndpointDetail {
-    let remaining = endpoint
-        .pulse
-        .lease
-        .deadline()
-        .map(|at| at.since(now.moment).into());
+pub fn endpoint_detail(
+    endpoint: &Endpoint,
+    probed: impl Fn(&str) -> ProbeTimes,
+    now: Moment,
+) -> EndpointDetail {
+    let deadline = endpoint.pulse.lease.deadline();
+    let remaining = deadline.map(|at| at.since(now).into());
     EndpointDetail {
         endpoint: answer_of(endpoint, endpoint.pulse.last_heartbeat()),
-        checks: checks_of(&endpoint.state, remaining),
+        checks: checks_of(endpoint, probed, now),
         overrides: overrides_json(&endpoint.state),
         lease: remaining.map(|remaining| LeaseAnswer { remaining }),
         owner: None,
@@ -210,29 +213,23 @@ fn bounded(mut text: String) -> String {
     text
 }
 
-fn checks_of(state: &EndpointState, remaining: Option<Seconds>) -> Vec<CheckStatus> {
-    let status = |(check, finding): (&crate::check::Check, &crate::endpoint::CheckFinding)| {
-        let silent = matches!(check.kind, CheckKind::Heartbeat);
-        let next_action = match (finding.health, remaining) {
-            (Health::Unhealthy, Some(Seconds(left))) if silent => {
-                Some(format!("removed in {left:.0} s unless it is heard from"))
-            }
-            (Health::Unknown | Health::Unhealthy, _) if !silent => Some(format!(
-                "probed every {} s until it succeeds",
-                check.interval.as_secs_f64()
-            )),
-            _ => None,
-        };
+fn checks_of(
+    endpoint: &Endpoint,
+    probed: impl Fn(&str) -> ProbeTimes,
+    now: Moment,
+) -> Vec<CheckStatus> {
+    let status = |(check, finding): (&Check, &CheckFinding)| {
+        let times = probed(&check.name);
         CheckStatus {
             check: check_json(check),
             health_status: finding.health.word().into(),
             since: finding.since.to_string(),
-            last_probe: None,
+            last_probe: times.last.map(|time| time.to_string()),
             evidence: finding.evidence.to_string(),
-            next_action,
+            next_action: next_action(endpoint, check, finding.health, times, now),
         }
     };
-    state.checks().map(status).collect()
+    endpoint.state.checks().map(status).collect()
 }
 
 fn overrides_json(state: &EndpointState) -> Map<String, Value> {

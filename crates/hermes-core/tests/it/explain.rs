@@ -79,6 +79,7 @@ fn a_failing_check_is_named_with_what_it_saw_and_since_when() {
         check: "tcp".into(),
         evidence: "refused".into(),
         since: at(1_000).time,
+        flapping: false,
     };
     assert_eq!(why_not_ready(&endpoint), Some(expected));
     let sentence = "check `tcp` fails since 2026-11-21T18:05:04.000Z: refused";

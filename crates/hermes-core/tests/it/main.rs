@@ -4,6 +4,7 @@
 mod command;
 mod driver;
 mod explain;
+mod flapping;
 mod lease;
 mod machine;
 mod make;

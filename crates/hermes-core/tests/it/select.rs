@@ -90,7 +90,9 @@ fn counts(view: &ServiceView, criteria: &Criteria, turns: u64) -> BTreeMap<Strin
     counts
 }
 
+/// So seldom that nothing counts as flapping.
 fn set_health(machine: &mut Machine, name: &str, health: Health) {
+    machine.wait(600_000);
     let endpoint = machine
         .catalog
         .endpoint(&service("web"), &id(name))

@@ -7,11 +7,13 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hermes_core::change::{ChangeKind, Committed};
 use hermes_core::check::Check;
 use hermes_core::command::{Command, DrainWish};
 use hermes_core::endpoint::Endpoint;
+use hermes_core::explain::ProbeTimes;
 use hermes_core::health::Health;
 use hermes_core::limits::Limits;
 use hermes_core::time::Timestamp;
@@ -104,16 +106,22 @@ fn golden() -> Vec<(String, Vec<u8>)> {
     let (web, a) = (service("lab/web"), id("web-1"));
     let full = Arc::clone(machine.catalog.endpoint(&web, &a).expect("it is there"));
     let (small_machine, small) = minimal();
+    let due = machine.now().moment.after(Duration::from_secs(12));
+    let never = |_: &str| ProbeTimes::default();
+    let probed = |_: &str| ProbeTimes {
+        last: Some(Timestamp(1_790_000_000_000)),
+        next: Some(due),
+    };
     let mut texts = vec![
         ("endpoint_full".to_owned(), json_of(&full)),
         ("endpoint_minimal".to_owned(), json_of(&small)),
         (
             "endpoint_detail_full".to_owned(),
-            bytes(&endpoint_detail(&full, machine.now())),
+            bytes(&endpoint_detail(&full, probed, machine.now().moment)),
         ),
         (
             "endpoint_detail_minimal".to_owned(),
-            bytes(&endpoint_detail(&small, small_machine.now())),
+            bytes(&endpoint_detail(&small, never, small_machine.now().moment)),
         ),
     ];
     machine.wait(1_500);
@@ -384,7 +392,12 @@ fn a_check_says_what_happens_next() {
     let endpoint = machine.change(&report(&endpoint, 1, Health::Unhealthy, "silent"));
     machine.wait(10_000);
     let next = |endpoint: &Endpoint, machine: &Machine| {
-        let checks = endpoint_detail(endpoint, machine.now()).checks;
+        let now = machine.now().moment;
+        let due = ProbeTimes {
+            last: None,
+            next: Some(now.after(Duration::from_millis(6_500))),
+        };
+        let checks = endpoint_detail(endpoint, |_| due, now).checks;
         checks
             .into_iter()
             .map(|check| check.next_action)
@@ -392,12 +405,15 @@ fn a_check_says_what_happens_next() {
     };
     assert_eq!(
         next(&endpoint, &machine),
-        [None, Some("removed in 20 s unless it is heard from".into())]
+        [
+            Some("probed in 7 s".into()),
+            Some("removed in 20 s unless it is heard from".into())
+        ]
     );
     let endpoint = machine.change(&report(&endpoint, 0, Health::Unhealthy, "refused"));
     assert_eq!(
         next(&endpoint, &machine)[0].as_deref(),
-        Some("probed every 30 s until it succeeds")
+        Some("probed in 7 s")
     );
 }
 

@@ -359,7 +359,8 @@ fn news_of(endpoint: &Endpoint, heartbeat: &Heartbeat) -> Option<Report> {
     let mut checks = endpoint.state.checks();
     let (check, finding) = checks.find(|(check, _)| check.kind == CheckKind::Heartbeat)?;
     let health = heartbeat.health.unwrap_or(Health::Healthy);
-    (finding.health != health).then(|| Report {
+    // What flaps is told about, too, so that it can be found to be steady again.
+    (finding.health != health || endpoint.state.flapping).then(|| Report {
         service: endpoint.service.clone(),
         id: endpoint.id.clone(),
         incarnation: endpoint.incarnation,
@@ -380,5 +381,7 @@ fn begin_leases(catalog: &Catalog, clock: &Clock) {
     for endpoint in catalog.services().flat_map(|view| &view.endpoints) {
         // Only what was removed has a closed lease.
         endpoint.pulse.lease.renew(now).ok();
+        // What was replayed did not happen just now.
+        endpoint.pulse.damping.reset();
     }
 }

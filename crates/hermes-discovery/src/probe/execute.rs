@@ -110,7 +110,7 @@ impl Job {
 
 async fn probe(context: &Context, job: &mut Job) -> Found {
     if job.check().kind == CheckKind::Heartbeat {
-        return listen(job, context.engine.clock().now());
+        return listen(job, context.engine.clock().moment());
     }
     let (interval, attempts_max) = (job.check().interval, job.check().attempts);
     let began = Instant::now();
@@ -172,10 +172,9 @@ async fn attempt(context: &Context, job: &mut Job) -> Result<Seen, Failure> {
 
 /// The heartbeat check: whether the endpoint was heard from within the timeout. Counted from when the
 /// prober began to listen, so that nobody is silent because the server was down.
-fn listen(job: &Job, now: Now) -> Found {
-    let last = job.endpoint.pulse.last_heartbeat();
-    let by_wall = Duration::from_millis(now.time.0.saturating_sub(last.0));
-    let silent_for = by_wall.min(now.moment.since(job.known_since));
+fn listen(job: &Job, now: Moment) -> Found {
+    let silent_for = job.endpoint.pulse.silent_for(now);
+    let silent_for = silent_for.min(now.since(job.known_since));
     if silent_for <= job.check().timeout {
         return Found::Heard;
     }
@@ -185,7 +184,12 @@ fn listen(job: &Job, now: Now) -> Found {
 
 /// Reports the edge, if it is one.
 async fn bring_back(context: &Context, job: &Job, health: Health, evidence: Arc<str>) {
-    if recorded(context, job).is_none_or(|recorded| recorded == health) {
+    let Some(recorded) = recorded(context, job) else {
+        return;
+    };
+    let is_edge = recorded.health != health;
+    // What flaps is reported about, too, so that it can be found to be steady again.
+    if !is_edge && !recorded.is_flapping {
         return;
     }
     let report = Report {
@@ -197,8 +201,8 @@ async fn bring_back(context: &Context, job: &Job, health: Health, evidence: Arc<
         evidence: Arc::clone(&evidence),
     };
     match context.engine.report(report).await {
-        Ok(outcome) if outcome.changed => tell(job, health, &evidence),
-        // It has moved on since it was looked up.
+        Ok(outcome) if outcome.changed && is_edge => tell(job, health, &evidence),
+        // It has moved on since it was looked up, or flaps and is held.
         Ok(_) => {}
         Err(refusal) => tracing::debug!(
             service = %job.endpoint.service, id = %job.endpoint.id, check = %job.check().name,
@@ -207,8 +211,14 @@ async fn bring_back(context: &Context, job: &Job, health: Health, evidence: Arc<
     }
 }
 
+/// What the catalog shows.
+struct Recorded {
+    health: Health,
+    is_flapping: bool,
+}
+
 /// What the catalog shows for the check, if the endpoint is still the one that was probed.
-fn recorded(context: &Context, job: &Job) -> Option<Health> {
+fn recorded(context: &Context, job: &Job) -> Option<Recorded> {
     let catalog = context.engine.catalog();
     let endpoint = catalog.endpoint(&job.endpoint.service, &job.endpoint.id)?;
     if endpoint.incarnation != job.endpoint.incarnation {
@@ -216,7 +226,10 @@ fn recorded(context: &Context, job: &Job) -> Option<Health> {
     }
     let mut checks = endpoint.state.checks();
     let (_, finding) = checks.find(|(check, _)| *check == job.check())?;
-    Some(finding.health)
+    Some(Recorded {
+        health: finding.health,
+        is_flapping: endpoint.state.flapping,
+    })
 }
 
 /// Every edge is told once, the first result among them (R231).

@@ -37,8 +37,9 @@ mod tcp;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hermes_core::explain::ProbeTimes;
 use hermes_core::name::{EndpointId, ServiceKey};
-use hermes_core::time::{Moment, Timestamp};
+use hermes_core::time::Moment;
 use hyper::header::HeaderValue;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
@@ -228,15 +229,11 @@ impl ProberHandle {
         self.targets.lock().unwrap().stats()
     }
 
-    /// When the check `check` of this incarnation was last probed; `None` when it was not yet.
+    /// When the check `check` of this incarnation was last probed, and when it will be next.
     #[must_use]
-    pub fn last_probe(
-        &self,
-        service: &ServiceKey,
-        id: &EndpointId,
-        check: &str,
-    ) -> Option<Timestamp> {
-        self.targets.lock().unwrap().last_probe(service, id, check)
+    pub fn times(&self, service: &ServiceKey, id: &EndpointId, check: &str) -> ProbeTimes {
+        let targets = self.targets.lock().unwrap();
+        targets.times(service, id, check).unwrap_or_default()
     }
 
     /// Waits until the prober has ended with its engine, and no probe is under way any longer.

@@ -18,6 +18,7 @@ use hermes_core::change::{ChangeKind, Committed, Revision};
 use hermes_core::check::Check;
 use hermes_core::due::DueQueue;
 use hermes_core::endpoint::Endpoint;
+use hermes_core::explain::ProbeTimes;
 use hermes_core::health::{Health, Streak};
 use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_core::time::{Moment, Now, Timestamp};
@@ -352,18 +353,20 @@ impl Targets {
         }
     }
 
-    /// When the check was last probed.
-    pub(super) fn last_probe(
+    /// When the check was last probed, and when it will be next.
+    pub(super) fn times(
         &self,
         service: &ServiceKey,
         id: &EndpointId,
         check: &str,
-    ) -> Option<Timestamp> {
+    ) -> Option<ProbeTimes> {
         let numbers = &self.services.get(service)?.get(id)?.numbers;
         let mut targets = numbers.iter().filter_map(|number| self.all.get(number));
-        targets
-            .find(|target| target.check().name == check)?
-            .last_probe
+        let target = targets.find(|target| target.check().name == check)?;
+        Some(ProbeTimes {
+            last: target.last_probe,
+            next: Some(target.due),
+        })
     }
 
     pub(super) fn stats(&self) -> ProbeStats {
@@ -683,7 +686,12 @@ mod tests {
         let mut world = World::new();
         let events = world.register("a", "http://a", &[check("tcp", 10)]);
         world.hear(&events);
-        let last = |world: &World, check| world.targets.last_probe(&service(), &id("a"), check);
+        let last = |world: &World, check| {
+            world
+                .targets
+                .times(&service(), &id("a"), check)
+                .and_then(|times| times.last)
+        };
         assert_eq!(last(&world, "tcp"), None);
         world.pass(5);
         assert_eq!(world.probe(), 1);

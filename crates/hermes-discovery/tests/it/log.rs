@@ -33,6 +33,7 @@ fn put(service: &ServiceKey, id: &EndpointId, expected: Expected) -> Planned {
         drain: None,
         findings: Vec::new(),
         started: true,
+        flapping: false,
         registered_at: NOON,
         since: NOON,
     };

@@ -42,7 +42,7 @@ async fn what_is_registered_is_probed_at_once() {
         .register("a", at(responder.address, &[once(http_kind())]))
         .await;
     world.healthy("a").await;
-    let probed = world.prober().last_probe(&service(), &id("a"), "http");
+    let probed = world.prober().times(&service(), &id("a"), "http").last;
     assert!(probed.is_some_and(|at| at.0 > 0));
 }
 

@@ -204,15 +204,8 @@ impl Call<'_> {
         if self.is_current(&etag) {
             return Ok(Reply::not_modified(catalog.revision(), etag));
         }
-        let mut detail = endpoint_detail(endpoint, self.api.engine.clock().now());
-        for (status, check) in detail
-            .checks
-            .iter_mut()
-            .zip(&endpoint.registration().checks)
-        {
-            let last = self.api.prober.last_probe(&view.key, &id, &check.name);
-            status.last_probe = last.map(|time| time.to_string());
-        }
+        let probed = |check: &str| self.api.prober.times(&view.key, &id, check);
+        let detail = endpoint_detail(endpoint, probed, self.api.engine.clock().moment());
         Ok(Reply {
             etag: Some(etag),
             ..Reply::of(catalog.revision(), &detail)

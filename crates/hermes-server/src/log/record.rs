@@ -58,6 +58,8 @@ pub(super) struct StoredState<'a> {
     drain: Option<StoredDrain>,
     findings: Vec<StoredFinding<'a>>,
     started: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    flapping: bool,
     registered_at: u64,
     since: u64,
 }
@@ -139,6 +141,14 @@ struct StoredHttp<'a> {
     body: Option<Cow<'a, str>>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl StoredOverrides {
     fn is_empty(&self) -> bool {
         self.metadata.is_empty()
@@ -204,6 +214,7 @@ impl<'a> From<&'a EndpointState> for StoredState<'a> {
             }),
             findings: state.findings.iter().map(finding).collect(),
             started: state.started,
+            flapping: state.flapping,
             registered_at: state.registered_at.0,
             since: state.since.0,
         }
@@ -365,6 +376,7 @@ impl StoredState<'_> {
             }),
             findings,
             started: self.started,
+            flapping: self.flapping,
             registered_at: Timestamp(self.registered_at),
             since: Timestamp(self.since),
         })

@@ -126,6 +126,7 @@ fn state(registration: Arc<Registration>) -> EndpointState {
         drain: None,
         findings: Vec::new(),
         started: true,
+        flapping: false,
         registered_at: NOON,
         since: NOON,
     }
