@@ -169,20 +169,36 @@ mod tests {
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help");
         helps.extend(subcommands.map(|sub| (sub.get_name(), help_of(sub))));
-        assert_eq!(helps.len(), 12);
+        assert_eq!(helps.len(), 17);
         for (name, help) in helps {
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             let examples = help.lines().filter(|line| line.starts_with("  hermes "));
             let examples: Vec<&str> = examples.collect();
             assert!(!examples.is_empty(), "{name}");
             for example in examples {
-                let words = example
-                    .split_whitespace()
-                    .map(|word| word.trim_matches('\''));
-                let words = words.take_while(|word| !"|>".contains(*word));
+                let words = words(example);
+                let words = words
+                    .iter()
+                    .take_while(|word| !["|", ">", "&&"].contains(&word.as_str()));
                 Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{example}: {error}"));
             }
         }
+    }
+
+    /// The words of a line as a shell would read them, as far as examples go.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        for (number, part) in line.split('\'').enumerate() {
+            if number % 2 == 1 {
+                words.last_mut().unwrap().push_str(part);
+                continue;
+            }
+            let mut pieces = part.split(' ');
+            words.last_mut().unwrap().push_str(pieces.next().unwrap());
+            words.extend(pieces.map(str::to_owned));
+        }
+        words.retain(|word| !word.is_empty());
+        words
     }
 
     #[test]

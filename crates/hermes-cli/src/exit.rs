@@ -48,6 +48,7 @@ impl From<&ClientError> for Exit {
             ClientError::Problem(problem) => Self::from(&**problem),
             ClientError::Unreachable { .. } => Self::Unreachable,
             ClientError::TimedOut { .. } => Self::TimedOut,
+            ClientError::Denied { .. } => Self::Denied,
             ClientError::InvalidAddress { .. } | ClientError::Unsendable { .. } => Self::Usage,
             // Nonsense, and whatever else there will be.
             _ => Self::Failed,

@@ -23,6 +23,14 @@ pub(crate) enum Failure {
         what: String,
         hint: Option<String>,
     },
+    /// The same with single facts.
+    #[error("{what}")]
+    Listed {
+        exit: Exit,
+        what: String,
+        facts: Vec<String>,
+        hint: Option<String>,
+    },
 }
 
 impl Failure {
@@ -40,7 +48,7 @@ impl Failure {
             Self::Client(error) => Exit::from(error),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
-            Self::Told { exit, .. } => *exit,
+            Self::Told { exit, .. } | Self::Listed { exit, .. } => *exit,
         }
     }
 
@@ -51,8 +59,10 @@ impl Failure {
 
     /// Single facts that belong to it, one a line.
     pub(crate) fn facts(&self) -> Vec<String> {
-        let Self::Client(ClientError::Problem(problem)) = self else {
-            return Vec::new();
+        let problem = match self {
+            Self::Client(ClientError::Problem(problem)) => problem,
+            Self::Listed { facts, .. } => return facts.clone(),
+            _ => return Vec::new(),
         };
         let ids = problem.endpoints.iter().map(|endpoint| endpoint.id.len());
         let width = ids.max().unwrap_or_default();
@@ -68,7 +78,7 @@ impl Failure {
         match self {
             Self::Client(error) => hint_of(error),
             Self::Output(_) => Some("look at where stdout leads: is the disk full?".into()),
-            Self::Told { hint, .. } => hint.clone(),
+            Self::Told { hint, .. } | Self::Listed { hint, .. } => hint.clone(),
         }
     }
 }
@@ -84,7 +94,8 @@ fn fact(endpoint: &ProblemEndpoint, width: usize) -> String {
     format!("{:width$}  {}: {reason}", endpoint.id, state.join(", "))
 }
 
-fn hint_of(error: &ClientError) -> Option<String> {
+/// What to do about an error of the client.
+pub(crate) fn hint_of(error: &ClientError) -> Option<String> {
     let hint = match error {
         ClientError::Problem(problem) => return hint_of_problem(problem),
         ClientError::Unreachable { .. } => {
@@ -97,6 +108,10 @@ fn hint_of(error: &ClientError) -> Option<String> {
         }
         ClientError::Nonsense { .. } => {
             "is this the right port? A Hermes server listens on 8001 unless told otherwise"
+        }
+        ClientError::Denied { .. } => {
+            "a proxy may stand before the server, and ask for credentials that this command does \
+             not have: ask whoever runs it, or say another address with --addr"
         }
         ClientError::InvalidAddress { .. } => {
             "write it as http://HOST:PORT, in --addr or in HERMES_ADDR"

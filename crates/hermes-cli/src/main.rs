@@ -9,6 +9,7 @@ mod commands;
 mod exit;
 mod failure;
 mod output;
+mod spinner;
 mod table;
 
 use std::process::ExitCode;

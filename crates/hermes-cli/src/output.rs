@@ -2,14 +2,17 @@
 //!
 //! Whatever is shown to a person is cleaned of control characters first: health reasons, ids and
 //! URLs come from elsewhere, and a terminal obeys what it is sent. JSON is printed as it came.
-//! Colours appear only on a terminal, and never where `NO_COLOR` is set (no-color.org).
+//! Colours appear only on a terminal, unless `CLICOLOR_FORCE` says otherwise, and never where
+//! `NO_COLOR` is set (no-color.org) or `CLICOLOR` is 0 (bixense.com/clicolors).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
 
 use clap::builder::styling::{AnsiColor, Style};
 
 use crate::failure::Failure;
+use crate::spinner::Spinner;
 use crate::table;
 
 /// How data is written. (Comments that are documentation would become help, and make it long.)
@@ -62,18 +65,25 @@ pub(crate) struct Output {
     stderr: Stderr,
     is_coloured: bool,
     is_talk_coloured: bool,
+    spinner: RefCell<Spinner>,
 }
 
 impl Output {
     pub(crate) fn new(format: Format) -> Self {
-        // An empty NO_COLOR counts as none.
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let (stdout, stderr) = (io::stdout(), io::stderr());
+        let (data, talk) = (stdout.is_terminal(), stderr.is_terminal());
+        let is_dumb = setting("TERM").is_some_and(|term| term == "dumb");
+        let is_coloured = |is_terminal| {
+            let forced = setting("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+            let switched_off = setting("CLICOLOR").is_some_and(|value| value == "0");
+            let wanted = forced || is_terminal && !is_dumb && !switched_off;
+            wanted && setting("NO_COLOR").is_none()
+        };
         Self {
             format,
-            is_coloured: wanted && stdout.is_terminal(),
-            is_talk_coloured: wanted && stderr.is_terminal(),
+            is_coloured: is_coloured(data),
+            is_talk_coloured: is_coloured(talk),
+            spinner: RefCell::new(Spinner::new(talk && !is_dumb)),
             stdout,
             stderr,
         }
@@ -82,6 +92,40 @@ impl Output {
     /// Whether talk is coloured; the log of a server stands beside it.
     pub(crate) fn is_talk_coloured(&self) -> bool {
         self.is_talk_coloured
+    }
+
+    /// Whether data is written as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// What is waited for from now on; nothing when it is empty. A person sees it turn, on a
+    /// terminal, when it takes long enough to wonder.
+    pub(crate) fn wait_for(&self, what: &str) {
+        let what = printable(what).into_owned();
+        self.spinner.borrow_mut().wait_for(what);
+    }
+
+    /// Lets the spinner turn; called a few times a second while something is waited for.
+    pub(crate) fn turn(&self) {
+        let size = terminal_size::terminal_size_of(&self.stderr);
+        let width = size.map_or(80, |(width, _)| usize::from(width.0));
+        let frame = self.spinner.borrow_mut().turn(width);
+        if let Some(frame) = frame {
+            let mut talk = self.stderr.lock();
+            talk.write_all(frame.as_bytes()).ok();
+            talk.flush().ok();
+        }
+    }
+
+    /// Wipes the spinner away, if it is there.
+    pub(crate) fn wipe(&self) {
+        let wiped = self.spinner.borrow_mut().wipe();
+        if let Some(wipe) = wiped {
+            let mut talk = self.stderr.lock();
+            talk.write_all(wipe.as_bytes()).ok();
+            talk.flush().ok();
+        }
     }
 
     /// A line of data.
@@ -140,18 +184,25 @@ impl Output {
     }
 
     fn talk(&self, pieces: &[(Tone, &str)]) {
+        self.wipe();
         let line = tint(pieces, self.is_talk_coloured);
         writeln!(self.stderr.lock(), "{line}").ok();
     }
 
     /// Writes one line and flushes it: whoever reads along has it at once.
     fn bytes(&self, line: &[u8]) -> Result<(), Failure> {
+        self.wipe();
         let mut out = self.stdout.lock();
         out.write_all(line)?;
         out.write_all(b"\n")?;
         out.flush()?;
         Ok(())
     }
+}
+
+/// A variable of the environment; an empty one counts as none.
+fn setting(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {

@@ -3,15 +3,23 @@
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod deregister;
+pub(crate) mod drain;
 pub(crate) mod endpoints;
+mod follow;
+pub(crate) mod heartbeat;
 pub(crate) mod log;
+pub(crate) mod patch;
 pub(crate) mod register;
 pub(crate) mod resolve;
 pub(crate) mod select;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod status;
+pub(crate) mod wait;
 pub(crate) mod watch;
+
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Subcommand;
 use hermes_core::name::{DEFAULT_NAMESPACE, Name};
@@ -24,11 +32,16 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Output;
 
+/// How often a spinner turns.
+const TURN: Duration = Duration::from_millis(125);
+
 /// What a command that asks a server has at hand.
 pub(crate) struct Context<'a> {
     client: Client,
     /// Nothing when none was said.
     namespace: Option<&'a str>,
+    /// How long an answer is waited for.
+    timeout: Duration,
     output: &'a Output,
 }
 
@@ -99,10 +112,15 @@ fn in_words(seconds: Seconds) -> String {
 pub(crate) enum Ask {
     Register(register::Arguments),
     Deregister(deregister::Arguments),
+    Heartbeat(heartbeat::Arguments),
+    Drain(drain::Arguments),
+    Undrain(drain::UndrainArguments),
+    Patch(patch::Arguments),
     Services(services::Arguments),
     Endpoints(endpoints::Arguments),
     Resolve(resolve::Arguments),
     Select(select::Arguments),
+    Wait(wait::Arguments),
     Watch(watch::Arguments),
     Status(status::Arguments),
 }
@@ -118,19 +136,34 @@ impl Ask {
         let context = Context {
             client: Client::with(&global.addr, config)?,
             namespace: global.namespace.as_deref(),
+            timeout: global.timeout,
             output,
         };
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let exit = runtime.block_on(async {
-            tokio::select! {
-                exit = self.dispatch(&context) => exit,
-                _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
-            }
-        });
+        let exit = runtime.block_on(self.attended(&context));
         // A name that is still being resolved is nobody's business any more.
         runtime.shutdown_background();
+        exit
+    }
+
+    /// Runs it with an eye on the person before the terminal: what takes long turns, and Ctrl-C
+    /// ends it.
+    async fn attended(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let output = context.output;
+        output.wait_for(&format!("waiting for {}", context.client.address()));
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut asked = pin!(self.dispatch(context));
+        let exit = loop {
+            tokio::select! {
+                exit = &mut asked => break exit,
+                _ = tokio::signal::ctrl_c() => break Ok(Exit::Interrupted),
+                _ = turns.tick() => output.turn(),
+            }
+        };
+        output.wipe();
         exit
     }
 
@@ -138,10 +171,15 @@ impl Ask {
         match self {
             Self::Register(arguments) => register::run(&arguments, context).await,
             Self::Deregister(arguments) => deregister::run(&arguments, context).await,
+            Self::Heartbeat(arguments) => heartbeat::run(&arguments, context).await,
+            Self::Drain(arguments) => drain::run(&arguments, context).await,
+            Self::Undrain(arguments) => drain::run_undrain(&arguments, context).await,
+            Self::Patch(arguments) => patch::run(&arguments, context).await,
             Self::Services(arguments) => services::run(&arguments, context).await,
             Self::Endpoints(arguments) => endpoints::run(&arguments, context).await,
             Self::Resolve(arguments) => resolve::run(&arguments, context).await,
             Self::Select(arguments) => select::run(&arguments, context).await,
+            Self::Wait(arguments) => wait::run(&arguments, context).await,
             Self::Watch(arguments) => watch::run(&arguments, context).await,
             Self::Status(_) => status::run(context).await,
         }

@@ -5,14 +5,19 @@ use std::process::{Command, Stdio};
 
 use crate::command::{end, hermes, run};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "register",
     "deregister",
+    "heartbeat",
+    "drain",
+    "undrain",
+    "patch",
     "services",
     "endpoints",
     "resolve",
     "select",
+    "wait",
     "watch",
     "status",
     "log",

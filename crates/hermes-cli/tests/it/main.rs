@@ -11,7 +11,9 @@ mod guides;
 mod help;
 mod json;
 mod log;
+mod operate;
 mod serve;
+mod wait;
 mod watch;
 
 // What the tests share. `cfg(test)` tells clippy that a panic is how they fail, too.

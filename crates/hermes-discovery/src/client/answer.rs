@@ -77,6 +77,9 @@ impl Answer {
         if self.status >= 400 {
             return Err(self.into_problem());
         }
+        if !(200..300).contains(&self.status) {
+            return Err(self.into_redirect());
+        }
         // Every answer of the API says from which cluster it is; whatever else speaks HTTP does not.
         if path.is_of_api() && self.header("hermes-cluster").is_none() {
             return Err(self.nonsense("its answer names no cluster".into()));
@@ -91,10 +94,34 @@ impl Answer {
         let problem = serde_json::from_slice::<Problem>(&self.body).ok();
         match problem.filter(|problem| is_problem && !problem.code.is_empty()) {
             Some(problem) => ClientError::Problem(Box::new(problem)),
-            None => self.nonsense(format!(
-                "status {} without a problem document ({media_type})",
-                self.status
-            )),
+            None => self.into_stranger(),
+        }
+    }
+
+    /// An answer below 400 that is none: Hermes sends nobody elsewhere.
+    pub(super) fn into_redirect(self) -> ClientError {
+        let status = self.status;
+        self.nonsense(match self.header("location") {
+            Some(elsewhere) => {
+                format!("status {status} sends the request to {elsewhere}, which is not followed")
+            }
+            None => format!("status {status}, which is no answer"),
+        })
+    }
+
+    /// An error that is not in the words of Hermes: whoever stands before it speaks.
+    fn into_stranger(self) -> ClientError {
+        let status = self.status;
+        let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or("no type");
+        let what = format!("status {status} without a problem document ({media_type})");
+        let address = self.address.clone();
+        match status {
+            401 | 403 | 407 => ClientError::Denied { address, what },
+            502..=504 => ClientError::Unreachable {
+                address,
+                why: format!("a proxy answers in its place, {what}"),
+            },
+            _ => self.nonsense(what),
         }
     }
 

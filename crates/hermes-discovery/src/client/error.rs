@@ -30,6 +30,15 @@ pub enum ClientError {
     /// The server says no, and why. Its `code` tells whether asking again can help.
     #[error("{}", .0.detail)]
     Problem(Box<Problem>),
+    /// Something denies the request, and not in the words of a Hermes server: most likely a proxy
+    /// that asks for credentials. Asking again will not help.
+    #[error("{address} denies the request: {what}")]
+    Denied {
+        /// Where it is.
+        address: Arc<str>,
+        /// How it says so.
+        what: String,
+    },
     /// Something answers there, but it is not a Hermes server, or a proxy stands between. Asking
     /// again will not help; the address or the proxy is wrong.
     #[error("{address} answers, but not as a Hermes server does: {what}")]

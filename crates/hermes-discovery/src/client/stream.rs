@@ -33,9 +33,14 @@ impl EventStream {
         address: &Address,
         config: &Config,
     ) -> Result<Self, ClientError> {
-        if response.status().as_u16() >= 400 {
+        let status = response.status();
+        if !status.is_success() {
             let answer = Answer::read_from(response, address, config.bytes_max).await?;
-            return Err(answer.into_problem());
+            return Err(if status.as_u16() >= 400 {
+                answer.into_problem()
+            } else {
+                answer.into_redirect()
+            });
         }
         let media_type = response.headers().get(CONTENT_TYPE);
         let media_type = media_type.and_then(|value| value.to_str().ok());
