@@ -68,7 +68,10 @@ async fn start_engine(config: &Config) -> Result<Engine, StartError> {
     };
     let (clock, new_cluster) = (Clock::system(), ClusterId(fastrand::u64(..)));
     Ok(match &config.log {
-        LogConfig::Memory => Engine::start(engine, clock, MemoryLog::new(new_cluster)).await?,
+        LogConfig::Memory => {
+            let log = MemoryLog::new(new_cluster).keeping(engine.feed_changes_max);
+            Engine::start(engine, clock, log).await?
+        }
         LogConfig::File { directory, options } => {
             let log = FileLog::open(directory, options.clone(), new_cluster)?;
             Engine::start(engine, clock, log).await?

@@ -18,8 +18,11 @@ use tokio::sync::Notify;
 use super::{Config, Shared};
 use crate::log::{Log, LogError, Record};
 
-/// Changes handed out, or read from the log, in one go.
+/// Changes handed out in one go.
 const CHUNK: usize = 4_096;
+/// Changes that a feed begins with after a start. Whoever reconnects then mostly lacks the last few,
+/// and all of them at once, so these are worth being shared; older ones are read from the log.
+const BEGIN_WITH: usize = 4_096;
 
 /// What a watcher wants to hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,11 +160,10 @@ pub(super) async fn filled(
     revision: Revision,
     config: &Config,
 ) -> Result<Hub, LogError> {
-    let newest = revision.0.saturating_sub(config.feed_changes_max as u64);
+    let most = config.feed_changes_max.clamp(1, BEGIN_WITH);
+    let newest = revision.0.saturating_sub(most as u64);
     let mut after = log.begins_after().max(Revision(newest)).min(revision);
     let mut hub = Hub::new(after, revision, config);
-    // In one go, because a log on disk reads whole files.
-    let most = config.feed_changes_max.max(1);
     while after < revision {
         let records = match log.read(after, most).await {
             // A log that has rotted finds out when it is read. The feed begins behind that.
@@ -209,6 +211,11 @@ impl Hub {
         self.appended.store(last.0, Ordering::Release);
         drop(feed);
         self.bell.notify_one();
+    }
+
+    /// The last change that was appended. Whoever sees it in the catalog does not see it here yet.
+    pub(super) fn appended(&self) -> Revision {
+        Revision(self.appended.load(Ordering::Acquire))
     }
 
     /// The first changes after `revision`.

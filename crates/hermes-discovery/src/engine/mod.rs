@@ -17,6 +17,8 @@
 mod batch;
 mod hub;
 mod leases;
+mod past;
+mod stats;
 mod watcher;
 mod writer;
 
@@ -41,11 +43,14 @@ use hermes_core::wire::request::Heartbeat;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::log::{Log, LogError};
+use crate::log::{Extent, Log, LogError};
 use hub::Hub;
+use past::Past;
+use stats::Counters;
 use writer::{Ask, Writer};
 
 pub use hub::{Interest, TooManyWatchers};
+pub use stats::{COMMIT_TIME_BOUNDS, CommitTimes, Stats};
 pub use watcher::{Event, ResetReason, Resume, Watcher};
 
 /// The settings of an engine.
@@ -56,7 +61,8 @@ pub struct Config {
     /// Requests that may wait for the writer; one more is refused as overloaded. Raising it trades
     /// memory and waiting time for fewer refusals in a burst. Default 8,192.
     pub requests_max: usize,
-    /// Changes kept in memory for watchers that resume or fell behind. Default 65,536.
+    /// Changes kept in memory for watchers that resume or fell behind; older ones are read from the
+    /// log. Default 65,536.
     pub feed_changes_max: usize,
     /// Bytes of those changes. Default 64 MiB.
     pub feed_bytes_max: usize,
@@ -102,6 +108,8 @@ struct Shared {
     cluster: ClusterId,
     catalog: ArcSwap<Catalog>,
     hub: Hub,
+    past: Past,
+    counters: Counters,
     log_lost_at: AtomicU64,
     stop: watch::Sender<bool>,
     config: Config,
@@ -163,6 +171,8 @@ impl Engine {
             clock,
             cluster: log.cluster(),
             hub,
+            past: Past::new(log.reader()),
+            counters: Counters::default(),
             catalog: ArcSwap::from_pointee(catalog.clone()),
             log_lost_at: AtomicU64::new(LOG_WORKS),
             stop,
@@ -218,6 +228,18 @@ impl Engine {
     pub fn log_lost_at(&self) -> Option<Moment> {
         let at = self.shared.log_lost_at.load(Ordering::Acquire);
         (at != LOG_WORKS).then_some(Moment(at))
+    }
+
+    /// What the engine has done since it was started.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.now()
+    }
+
+    /// What its log takes up.
+    #[must_use]
+    pub fn log_extent(&self) -> Extent {
+        self.shared.past.extent()
     }
 
     /// Asks for a change and waits until it is durable and visible. Once this was called the change

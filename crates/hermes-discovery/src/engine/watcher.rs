@@ -3,7 +3,8 @@
 //! A watcher joins the hub first and looks at the catalog second. Whatever the catalog does not
 //! contain yet is therefore in the queue, and what is in both is recognised by its revision: there
 //! can be no gap and no duplicate. A watcher that resumes, or whose queue overflowed, catches up from
-//! the feed; when the feed no longer has what it needs it is told to reset and gets a snapshot again.
+//! the feed, and from the log where the feed no longer reaches. When the log does not either, it is
+//! told to reset and gets a snapshot again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub enum Event {
 /// Why a watcher has to forget everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetReason {
-    /// The revision to resume after is older than what is kept.
+    /// The revision to resume after is older than what the log keeps.
     Compacted,
     /// The watcher read too slowly.
     Slow,
@@ -97,8 +98,8 @@ enum Phase {
     Resetting(ResetReason),
     /// Hearing snapshots of one catalog.
     Snapshots(SnapshotCursor),
-    /// Reading changes from the feed, before the queue can be trusted again. On the way into the
-    /// past, the reason is what it means when the feed does not reach that far.
+    /// Reading changes from the feed or the log, before the queue can be trusted again. The reason is
+    /// what it means when neither reaches that far.
     CatchingUp(ResetReason),
     /// Hearing changes as they come.
     Live,
@@ -164,7 +165,9 @@ impl Watcher {
                 }
                 Phase::CatchingUp(reason) => {
                     let reason = *reason;
-                    self.catch_up(reason);
+                    if let Some(progress) = self.catch_up(reason).await {
+                        return progress;
+                    }
                 }
                 Phase::Live => {
                     if let Some(progress) = self.listen().await {
@@ -194,19 +197,38 @@ impl Watcher {
         self.phase = Phase::Snapshots(cursor);
     }
 
-    fn catch_up(&mut self, reason: ResetReason) {
-        match self.shared.hub.after(self.seen, CHUNK) {
-            Err(Compacted) => self.phase = Phase::Resetting(reason),
-            Ok(changes) => match changes.last() {
+    /// Takes the next changes from the feed, or else from the log. What comes back is the progress,
+    /// when it is time to say it: on a long way there may be nothing of interest.
+    async fn catch_up(&mut self, reason: ResetReason) -> Option<Event> {
+        let changes = match self.shared.hub.after(self.seen, CHUNK) {
+            Ok(changes) if changes.is_empty() => {
                 // The queue has held everything since before the feed was looked at.
-                None => self.phase = Phase::Live,
-                Some(last) => {
-                    let last = last.revision;
-                    self.get_ready(changes);
-                    self.seen = last;
-                }
-            },
-        }
+                self.phase = Phase::Live;
+                return None;
+            }
+            Ok(changes) => changes,
+            Err(Compacted) => self.read_past().await,
+        };
+        let Some(last) = changes.last().map(|change| change.revision) else {
+            self.phase = Phase::Resetting(reason);
+            return None;
+        };
+        self.get_ready(changes);
+        self.seen = last;
+        let is_due = self.ready.is_empty() && Instant::now() >= self.progress_at;
+        is_due.then(|| self.progress(last))
+    }
+
+    /// The next changes in the log; none when they are not there any more.
+    async fn read_past(&self) -> Vec<Arc<Committed>> {
+        // After the feed, which has dropped changes up to here at most, and before the log: what is
+        // in the log only just may not be in the catalog yet.
+        let appended = self.shared.hub.appended();
+        let page = self.shared.past.page(self.seen, appended).await;
+        page.unwrap_or_else(|error| {
+            tracing::debug!(%error, "a watcher cannot catch up");
+            Vec::new()
+        })
     }
 
     /// Waits for changes. What comes back is the progress, when it is time to say it.
@@ -241,8 +263,12 @@ impl Watcher {
         if !progress_is_due {
             return None;
         }
+        Some(self.progress(heard))
+    }
+
+    fn progress(&mut self, heard: Revision) -> Event {
         self.progress_at = Instant::now() + self.shared.config.progress_interval;
-        Some(Event::Progress(heard))
+        Event::Progress(heard)
     }
 
     /// Makes the changes that are of interest and were not heard yet ready to be heard.

@@ -11,6 +11,7 @@ use hermes_core::plan::plan;
 use hermes_core::pulse::Pulse;
 use hermes_core::time::{Moment, Now};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::batch::Batch;
 use super::leases::{Leases, RanOut};
@@ -234,8 +235,11 @@ impl<L: Log> Writer<L> {
         if batch.planned.is_empty() {
             return;
         }
+        let began = Instant::now();
         match self.log.append(&batch.planned).await {
             Ok(appended) => {
+                let counters = &self.shared.counters;
+                counters.committed(appended.len(), began.elapsed());
                 self.log_works();
                 self.publish(batch, &appended);
             }
@@ -300,6 +304,7 @@ impl<L: Log> Writer<L> {
 
     /// Nothing of the batch is in the log: everyone is told, and closed leases open again.
     fn give_up(&mut self, batch: Batch, error: &LogError, now: Now) {
+        self.shared.counters.failed();
         if !self.log_is_lost() {
             tracing::error!(%error, "the log cannot be written; nothing changes and nothing expires");
             self.shared

@@ -16,7 +16,7 @@ use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::time::{Moment, Now, Timestamp};
 use hermes_core::wire::request::registration_of_url;
 
-use super::{Appended, Log, LogError, Record};
+use super::{Appended, Log, LogError, Reader, Record};
 
 /// Where the suite gets its logs from.
 pub trait Shelf {
@@ -384,9 +384,17 @@ async fn a_log_goes_on_after_a_restart<S: Shelf>(shelf: &S) {
     let (web, one) = (service("web"), id("one"));
     let mut log = shelf.empty().await;
     let first = append_well(&mut log, put(&web, &one, Expected::Absent)).await;
+    let reader = log.reader();
+    let read = reader.read(Revision(0), 10).await.expect("it can be read");
+    assert_eq!(
+        read[0].revision, first,
+        "a reader sees what the writer wrote"
+    );
+    // Also while somebody still holds a reader.
     let Some(mut log) = shelf.again(log).await else {
         return;
     };
+    drop(reader);
     let restored = log.restore(&mut empty_catalog(), now()).await;
     assert_eq!(restored, Ok(()));
     let conflict = append_one(&mut log, put(&web, &one, Expected::Absent)).await;

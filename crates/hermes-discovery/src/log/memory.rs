@@ -4,11 +4,11 @@
 //! revision of every living entity is kept for preconditions.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hermes_core::change::{ClusterId, Planned, Revision};
 
-use super::{Appended, Entities, Log, LogError, Record};
+use super::{Appended, Entities, Log, LogError, Reader, Record};
 
 /// Changes that are kept for reading, unless said otherwise.
 const RECORDS_MAX: usize = 65_536;
@@ -18,11 +18,21 @@ const RECORDS_MAX: usize = 65_536;
 pub struct MemoryLog {
     cluster: ClusterId,
     revision: Revision,
-    records: VecDeque<Record>,
     records_max: usize,
+    kept: Arc<Mutex<Kept>>,
+    entities: Entities,
+}
+
+/// Reads a [`MemoryLog`].
+#[derive(Debug, Clone)]
+pub struct MemoryReader(Arc<Mutex<Kept>>);
+
+/// What can be read.
+#[derive(Debug, Default)]
+struct Kept {
+    records: VecDeque<Record>,
     /// Every change after this revision is in `records`.
     complete_after: Revision,
-    entities: Entities,
 }
 
 impl MemoryLog {
@@ -32,9 +42,8 @@ impl MemoryLog {
         Self {
             cluster,
             revision: Revision(0),
-            records: VecDeque::new(),
             records_max: RECORDS_MAX,
-            complete_after: Revision(0),
+            kept: Arc::default(),
             entities: Entities::default(),
         }
     }
@@ -50,39 +59,49 @@ impl MemoryLog {
 }
 
 impl Log for MemoryLog {
+    type Reader = MemoryReader;
+
+    fn reader(&self) -> MemoryReader {
+        MemoryReader(Arc::clone(&self.kept))
+    }
+
     fn cluster(&self) -> ClusterId {
         self.cluster
     }
 
     fn begins_after(&self) -> Revision {
-        self.complete_after
+        self.kept.lock().unwrap().complete_after
     }
 
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
         let numbered = self.entities.number(batch, self.revision);
         self.revision = numbered.last;
+        let mut kept = self.kept.lock().unwrap();
         for (planned, appended) in batch.iter().zip(&numbered.appended) {
             if let Appended::At(revision) = *appended {
                 let change = Arc::clone(&planned.change);
-                self.records.push_back(Record { revision, change });
+                kept.records.push_back(Record { revision, change });
             }
         }
-        while self.records.len() > self.records_max {
-            let Some(oldest) = self.records.pop_front() else {
+        while kept.records.len() > self.records_max {
+            let Some(oldest) = kept.records.pop_front() else {
                 break;
             };
-            self.complete_after = oldest.revision;
+            kept.complete_after = oldest.revision;
         }
         Ok(numbered.appended)
     }
+}
 
+impl Reader for MemoryReader {
     async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
-        if revision < self.complete_after {
+        let kept = self.0.lock().unwrap();
+        if revision < kept.complete_after {
             return Err(LogError::Compacted);
         }
-        let from = self
+        let from = kept
             .records
             .partition_point(|record| record.revision <= revision);
-        Ok(self.records.range(from..).take(limit).cloned().collect())
+        Ok(kept.records.range(from..).take(limit).cloned().collect())
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A log numbers changes. Each change comes with its own precondition, so a conflict fails that
 //! change and no other, and whoever shares a log with strangers runs the same path as one who does
-//! not. What a log is asked for is little: append a batch as one commit, and read it back in order.
+//! not. What a log is asked for is little: append a batch as one commit, and read it back in order,
+//! also beside the writer.
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -14,10 +15,10 @@ use std::sync::Arc;
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{Change, ClusterId, Planned, Revision};
-use hermes_core::time::Now;
+use hermes_core::time::{Now, Timestamp};
 
 pub use entities::{Entities, Numbered};
-pub use memory::MemoryLog;
+pub use memory::{MemoryLog, MemoryReader};
 
 /// What became of one change of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +50,43 @@ pub enum LogError {
     Compacted,
 }
 
+/// Whoever reads a log beside its writer, without either waiting for the other for long.
+pub trait Reader: Send + Sync + 'static {
+    /// The first changes after `revision`, at most `limit`, oldest first. Fewer are not yet the end;
+    /// none is. `limit` bounds what is held in memory at once, too, and not only what comes back.
+    ///
+    /// # Errors
+    /// [`LogError::Compacted`] when some of them are no longer kept; [`LogError::Unavailable`] when
+    /// they cannot be read, or the log was closed.
+    fn read(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, LogError>> + Send;
+
+    /// What the log takes up. Asked for now and then, by those who watch over a server.
+    fn extent(&self) -> Extent {
+        Extent::default()
+    }
+}
+
+/// What a log takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extent {
+    /// Bytes on a disk; none for a log that is not on one.
+    pub bytes: u64,
+    /// When the newest change in the newest snapshot was made; `None` while there is no snapshot.
+    pub snapshot: Option<Timestamp>,
+}
+
 /// An ordered, durable list of changes with one writer.
 pub trait Log: Send + Sync + 'static {
+    /// Who reads it while it is written.
+    type Reader: Reader;
+
+    /// Another reader. It does not keep the log open.
+    fn reader(&self) -> Self::Reader;
+
     /// Which log this is.
     fn cluster(&self) -> ClusterId;
 
@@ -97,13 +133,16 @@ pub trait Log: Send + Sync + 'static {
         batch: &[Planned],
     ) -> impl Future<Output = Result<Vec<Appended>, LogError>> + Send;
 
-    /// The first changes after `revision`, at most `limit`, oldest first.
+    /// As [`Reader::read`].
     ///
     /// # Errors
-    /// [`LogError::Compacted`] when some of them are no longer kept.
+    /// As [`Reader::read`].
     fn read(
         &self,
         revision: Revision,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Record>, LogError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Record>, LogError>> + Send {
+        let reader = self.reader();
+        async move { reader.read(revision, limit).await }
+    }
 }

@@ -19,6 +19,8 @@ mod log;
 #[cfg(test)]
 mod make;
 #[cfg(test)]
+mod past;
+#[cfg(test)]
 mod rigged;
 #[cfg(test)]
 mod watch;

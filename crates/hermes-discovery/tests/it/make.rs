@@ -166,9 +166,10 @@ pub(crate) fn forget(service: &ServiceKey) -> Request {
     })
 }
 
-/// An engine on an empty log in memory, at noon.
+/// An engine on an empty log in memory that has what its feed has, at noon.
 pub(crate) async fn engine(config: Config) -> Engine {
-    engine_on(config, MemoryLog::new(ClusterId(0xc1))).await
+    let log = MemoryLog::new(ClusterId(0xc1)).keeping(config.feed_changes_max);
+    engine_on(config, log).await
 }
 
 /// An engine on `log`, at noon.

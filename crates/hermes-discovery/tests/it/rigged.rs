@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use hermes_core::change::{Change, ClusterId, Planned, Revision};
-use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, Record};
+use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, Reader, Record};
 use tokio::sync::watch;
 
 use crate::make::within;
@@ -32,6 +32,12 @@ struct Rigging {
     appends: AtomicUsize,
     /// How long one read takes.
     read_takes: Mutex<Duration>,
+    reads: AtomicUsize,
+    is_unreadable: AtomicBool,
+    /// Readers get nothing up to this revision, and so many changes at most.
+    kept_after: AtomicU64,
+    keeps: AtomicU64,
+    last: AtomicU64,
 }
 
 impl RiggedLog {
@@ -44,6 +50,11 @@ impl RiggedLog {
             conflicts: Mutex::new(Box::new(|_| false)),
             appends: AtomicUsize::new(0),
             read_takes: Mutex::new(Duration::ZERO),
+            reads: AtomicUsize::new(0),
+            is_unreadable: AtomicBool::new(false),
+            kept_after: AtomicU64::new(0),
+            keeps: AtomicU64::new(u64::MAX),
+            last: AtomicU64::new(0),
         };
         Self {
             storage: Arc::new(Mutex::new(MemoryLog::new(ClusterId(0x1096)))),
@@ -93,6 +104,35 @@ impl RiggedLog {
         *self.rigging.read_takes.lock().unwrap() = each;
     }
 
+    /// How often somebody read.
+    pub(crate) fn reads(&self) -> usize {
+        self.rigging.reads.load(Ordering::SeqCst)
+    }
+
+    /// From now on nobody can read what came up to this revision.
+    pub(crate) fn compact(&self, upto: Revision) {
+        self.rigging.kept_after.store(upto.0, Ordering::SeqCst);
+    }
+
+    /// The same log, of which only the newest changes can be read.
+    pub(crate) fn keeping(self, changes: u64) -> Self {
+        self.rigging.keeps.store(changes, Ordering::SeqCst);
+        self
+    }
+
+    /// Up to which revision nothing can be read.
+    fn compacted_upto(&self) -> Revision {
+        let rigging = &self.rigging;
+        let last = rigging.last.load(Ordering::SeqCst);
+        let beyond = last.saturating_sub(rigging.keeps.load(Ordering::SeqCst));
+        Revision(beyond.max(rigging.kept_after.load(Ordering::SeqCst)))
+    }
+
+    /// From now on reading fails.
+    pub(crate) fn refuse_to_be_read(&self) {
+        self.rigging.is_unreadable.store(true, Ordering::SeqCst);
+    }
+
     /// Everything that is in the log.
     pub(crate) fn records(&self) -> Vec<Record> {
         at_once(self.storage.lock().unwrap().read(Revision(0), usize::MAX)).unwrap()
@@ -112,17 +152,26 @@ impl RiggedLog {
                 appended.extend(at_once(storage.append(std::slice::from_ref(planned)))?);
             }
         }
+        if let Some(Appended::At(last)) = appended.last() {
+            self.rigging.last.store(last.0, Ordering::SeqCst);
+        }
         Ok(appended)
     }
 }
 
 impl Log for RiggedLog {
+    type Reader = Self;
+
+    fn reader(&self) -> Self {
+        self.clone()
+    }
+
     fn cluster(&self) -> ClusterId {
         self.storage.lock().unwrap().cluster()
     }
 
     fn begins_after(&self) -> Revision {
-        self.storage.lock().unwrap().begins_after()
+        self.compacted_upto()
     }
 
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
@@ -135,13 +184,23 @@ impl Log for RiggedLog {
         }
         self.append_now(batch)
     }
+}
 
+impl Reader for RiggedLog {
     async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
+        self.rigging.reads.fetch_add(1, Ordering::SeqCst);
         let takes = *self.rigging.read_takes.lock().unwrap();
         if takes > Duration::ZERO {
             tokio::time::sleep(takes).await;
         }
-        at_once(self.storage.lock().unwrap().read(revision, limit))
+        if self.rigging.is_unreadable.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable("the story says so".into()));
+        }
+        if revision < self.compacted_upto() {
+            return Err(LogError::Compacted);
+        }
+        let reader = self.storage.lock().unwrap().reader();
+        reader.read(revision, limit).await
     }
 }
 

@@ -119,10 +119,11 @@ async fn a_snapshot_and_the_changes_after_it_make_the_catalog_whenever_one_begin
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn between_two_resets_there_is_no_gap_however_small_the_feed_is() {
+async fn between_two_resets_there_is_no_gap_however_small_the_feed_and_the_log_are() {
     let _alarm = alarm();
-    for feed_changes_max in [1, 4, 20] {
-        let log = RiggedLog::new();
+    // The feed, and the log behind it.
+    for (feed_changes_max, keeps) in [(1, 1), (4, 4), (20, 20), (1, 60), (4, 400), (1, u64::MAX)] {
+        let log = RiggedLog::new().keeping(keeps);
         let config = Config {
             feed_changes_max,
             watcher_changes_max: 4,
@@ -154,11 +155,11 @@ async fn between_two_resets_there_is_no_gap_however_small_the_feed_is() {
             follower.hear(engine.catalog().revision()).await;
             follower.assert_knows(&engine.catalog());
             follower.assert_no_gap(&records, everything);
+            let is_slow = |reason: &ResetReason| *reason == ResetReason::Slow;
+            assert!(follower.resets.iter().all(is_slow));
             assert!(
-                follower
-                    .resets
-                    .iter()
-                    .all(|reason| *reason == ResetReason::Slow)
+                keeps < u64::MAX || follower.resets.is_empty(),
+                "the log has it all"
             );
         }
     }
@@ -343,7 +344,7 @@ async fn a_queue_is_bounded_by_bytes_too() {
         feed_bytes_max: 20_000,
         ..Config::default()
     };
-    let engine = engine(config).await;
+    let engine = engine_on(config, RiggedLog::new().keeping(10)).await;
     let mut sleeper = Follower::fresh(watch(&engine, Interest::everything(), Resume::Fresh));
     sleeper.hear(Revision(0)).await;
     for (changes, resets) in [(10, 0), (100, 1)] {
@@ -365,7 +366,7 @@ async fn changes_that_come_in_one_flood_reach_everybody_or_are_reset() {
         feed_changes_max: 10,
         ..Config::default()
     };
-    let log = RiggedLog::new();
+    let log = RiggedLog::new().keeping(10);
     let engine = engine_on(config, log.clone()).await;
     let web = service("web");
     let mut follower = Follower::fresh(watch(&engine, Interest::everything(), Resume::Fresh));

@@ -15,7 +15,7 @@ use hermes_core::time::Timestamp;
 use hermes_core::wire::request::registration_of_url;
 use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{self, Engine, Event, Interest, Resume, Watcher};
-use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, Record};
+use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, MemoryReader};
 use hermes_discovery::probe::{Config, Prober, ProberHandle};
 use tokio::task::JoinSet;
 
@@ -85,6 +85,12 @@ struct MoodyLog {
 }
 
 impl Log for MoodyLog {
+    type Reader = MemoryReader;
+
+    fn reader(&self) -> MemoryReader {
+        self.log.reader()
+    }
+
     fn cluster(&self) -> ClusterId {
         self.log.cluster()
     }
@@ -98,10 +104,6 @@ impl Log for MoodyLog {
             return Err(LogError::Unavailable("it was told so".into()));
         }
         self.log.append(batch).await
-    }
-
-    async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
-        self.log.read(revision, limit).await
     }
 }
 

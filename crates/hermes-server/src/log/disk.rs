@@ -4,7 +4,7 @@
 //! that loses what was not synced, tears and reorders writes, and fails at any call.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// One directory on a disk.
@@ -25,11 +25,11 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// When it cannot be made.
     fn create(&self, name: &str) -> io::Result<Self::File>;
 
-    /// The bytes of a file, from its beginning.
+    /// The bytes of a file, from an offset on; none when it ends before that.
     ///
     /// # Errors
     /// When it cannot be opened.
-    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>>;
+    fn read(&self, name: &str, offset: u64) -> io::Result<Box<dyn Read + Send>>;
 
     /// Gives a file another name, replacing one that has it.
     ///
@@ -42,6 +42,12 @@ pub trait Disk: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be done.
     fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// How many bytes all files have together.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn bytes(&self) -> io::Result<u64>;
 
     /// Makes what was created, renamed and removed durable.
     ///
@@ -146,12 +152,11 @@ impl Disk for Directory {
         File::create(self.path.join(name))
     }
 
-    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+    fn read(&self, name: &str, offset: u64) -> io::Result<Box<dyn Read + Send>> {
         const BUFFER: usize = 256 * 1024;
-        Ok(Box::new(BufReader::with_capacity(
-            BUFFER,
-            File::open(self.path.join(name))?,
-        )))
+        let mut file = File::open(self.path.join(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Box::new(BufReader::with_capacity(BUFFER, file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -160,6 +165,15 @@ impl Disk for Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.path.join(name))
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        let mut sum = 0;
+        for entry in std::fs::read_dir(&self.path)? {
+            // One that is removed meanwhile has none.
+            sum += entry?.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(sum)
     }
 
     fn sync_names(&self) -> io::Result<()> {

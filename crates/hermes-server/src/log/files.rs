@@ -1,5 +1,6 @@
 //! The files of a log: which there are, which is written to, and which may go.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -8,6 +9,8 @@ use hermes_core::time::{Timestamp, whole_millis};
 use serde::{Deserialize, Serialize};
 
 use super::disk::{Disk, DiskFile};
+use super::segment::HEAD;
+use super::stripe::{Stripe, Stripes};
 use super::{OpenError, Options, segment, snapshot};
 
 /// The version of the whole directory's format.
@@ -105,8 +108,8 @@ impl Identity {
     /// What the heads of segments and snapshots say, if they agree.
     fn of_heads<D: Disk>(disk: &D, names: &[String]) -> Option<Self> {
         let mut found = names.iter().filter_map(|name| {
-            let mut head = [0; segment::HEAD];
-            disk.read(name).ok()?.read_exact(&mut head).ok()?;
+            let mut head = [0; HEAD];
+            disk.read(name, 0).ok()?.read_exact(&mut head).ok()?;
             segment::cluster_of(&head).or_else(|| snapshot::cluster_of(&head))
         });
         let cluster = found.next()?;
@@ -153,7 +156,7 @@ pub(super) fn remove_unfinished<D: Disk>(disk: &D) {
 /// The bytes of a whole file.
 pub(super) fn read_whole<D: Disk>(disk: &D, name: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    disk.read(name)?.read_to_end(&mut bytes)?;
+    disk.read(name, 0)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -198,6 +201,8 @@ pub(super) struct Snapshot {
 pub(super) struct Files<D: Disk> {
     /// The revisions after which segments begin, in order.
     pub(super) segments: Vec<Revision>,
+    /// Where to begin reading in those segments that were written or read by this process.
+    stripes: BTreeMap<Revision, Stripes>,
     /// The snapshots, in order.
     pub(super) snapshots: Vec<Snapshot>,
     /// The last change that counts, and when it was made.
@@ -226,6 +231,7 @@ impl<D: Disk> Files<D> {
         };
         Ok(Self {
             segments: sorted(&names, "changes-", ".log"),
+            stripes: BTreeMap::new(),
             snapshots: sorted(&names, "state-", ".snapshot")
                 .into_iter()
                 .map(snapshot)
@@ -262,6 +268,12 @@ impl<D: Disk> Files<D> {
         file.append(batch)?;
         file.sync()?;
         self.current = Some(file);
+        let first = Revision(self.last.0 + 1);
+        if let Some(mut newest) = self.stripes.last_entry() {
+            newest
+                .get_mut()
+                .note(first, HEAD as u64 + self.current_bytes);
+        }
         self.current_bytes += batch.len() as u64;
         self.changes_since_snapshot += last.0 - self.last.0;
         self.last = last;
@@ -296,6 +308,11 @@ impl<D: Disk> Files<D> {
         if self.segments.last() != Some(after) {
             self.segments.push(*after);
         }
+        let mut stripes = Stripes::default();
+        if !batch.is_empty() {
+            stripes.note(Revision(after.0 + 1), HEAD as u64);
+        }
+        self.stripes.insert(*after, stripes);
         self.current_bytes = batch.len() as u64;
         self.doubtful = None;
         Ok(file)
@@ -340,7 +357,31 @@ impl<D: Disk> Files<D> {
     pub(super) fn forget(&mut self, obsolete: Obsolete) {
         match obsolete {
             Obsolete::Snapshot(gone) => self.snapshots.retain(|found| found.at != gone),
-            Obsolete::Segment(gone) => self.segments.retain(|after| *after != gone),
+            Obsolete::Segment(gone) => {
+                self.segments.retain(|after| *after != gone);
+                self.stripes.remove(&gone);
+            }
+        }
+    }
+
+    /// The segment that should have the change after `revision`, with the last revision that counts in
+    /// it, and where in it that is; `None` for the latter when nobody has looked into it yet.
+    pub(super) fn place(&self, revision: Revision) -> Option<Place> {
+        let next = self.segments.partition_point(|after| *after <= revision);
+        let segment = *self.segments.get(next.checked_sub(1)?)?;
+        let upto = self.segments.get(next).map_or(self.last, |upto| *upto);
+        let stripe = self.stripes.get(&segment);
+        Some(Place {
+            segment,
+            upto: upto.min(self.last),
+            stripe: stripe.map(|stripes| stripes.find(revision)),
+        })
+    }
+
+    /// Takes note of where the stripes of a segment are, unless that is known better by now.
+    pub(super) fn note_stripes(&mut self, segment: Revision, stripes: Stripes) {
+        if self.segments.contains(&segment) {
+            self.stripes.entry(segment).or_insert(stripes);
         }
     }
 
@@ -355,6 +396,16 @@ impl<D: Disk> Files<D> {
         let mut sound = self.snapshots.iter().rev().filter(|found| found.is_sound);
         sound.find(beyond).map(|found| found.at)
     }
+}
+
+/// Where a change should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// The revision after which its segment begins.
+    pub(super) segment: Revision,
+    /// The last revision that counts in that segment.
+    pub(super) upto: Revision,
+    pub(super) stripe: Option<Stripe>,
 }
 
 /// A file that is beyond the horizon.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{Change, Revision};
 use hermes_core::time::Now;
-use hermes_discovery::log::{Entities, LogError, Record};
+use hermes_discovery::log::Entities;
 
 use super::disk::Disk;
 use super::files::{read_whole, segment_name, snapshot_name};
@@ -82,7 +82,7 @@ fn load_snapshot<D: Disk>(
     let goes_on = |at: &&Revision| first.is_none_or(|first| first <= **at);
     for at in snapshots.iter().rev().filter(goes_on) {
         let mut restored = catalog.clone();
-        let read = shared.disk.read(&snapshot_name(*at));
+        let read = shared.disk.read(&snapshot_name(*at), 0);
         let read = read.map_err(|error| error.to_string());
         match read
             .and_then(|bytes| snapshot::read(bytes, (shared.cluster, *at), &mut restored, now))
@@ -253,65 +253,4 @@ pub(super) fn told_missing(revisions: &RangeInclusive<u64>) -> String {
     } else {
         format!("the changes {first} to {last} are missing")
     }
-}
-
-/// The first changes after `revision` that count, at most `limit`, as far as none between them is
-/// missing.
-///
-/// # Errors
-/// When the very next ones are no longer kept or are missing, or when the disk cannot be read.
-pub(super) fn read<D: Disk>(
-    shared: &Shared<D>,
-    revision: Revision,
-    limit: usize,
-) -> Result<Vec<Record>, LogError> {
-    let (segments, last) = {
-        let files = shared.files.lock().unwrap();
-        if revision < files.begins_after() {
-            return Err(LogError::Compacted);
-        }
-        (files.segments.clone(), files.last)
-    };
-    let mut records = Vec::new();
-    let mut read = revision;
-    let of_interest = |range: &(_, Option<Revision>)| range.1.is_none_or(|upto| upto > revision);
-    for (after, upto) in ranges(&segments).filter(of_interest) {
-        if records.len() >= limit || read >= last {
-            break;
-        }
-        let scanned = match read_segment(shared, after) {
-            Ok(scanned) => scanned,
-            // Removed between the look and the read: the log begins behind it by now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut files = shared.files.lock().unwrap();
-                files.missing_upto = files.missing_upto.max(upto.unwrap_or(last));
-                return Err(LogError::Compacted);
-            }
-            Err(error) => return Err(LogError::Unavailable(error.to_string())),
-        };
-        let upto = upto.unwrap_or(last).min(last);
-        let counted = count(scanned, read.max(after), Some(upto));
-        read = counted.last;
-        let gap = counted
-            .missing
-            .first()
-            .map_or(u64::MAX, |missing| *missing.start());
-        let whole = counted
-            .changes
-            .into_iter()
-            .filter(|(found, _)| found.0 < gap);
-        let record = |(revision, change)| Record {
-            revision,
-            change: Arc::new(change),
-        };
-        records.extend(whole.map(record).take(limit - records.len()));
-        if let Some(missing) = counted.missing.last().filter(|_| records.len() < limit) {
-            if records.is_empty() {
-                shared.files.lock().unwrap().missing_upto = Revision(*missing.end());
-                return Err(LogError::Compacted);
-            }
-            break;
-        }
-    }
-    Ok(records)
 }

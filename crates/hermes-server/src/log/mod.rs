@@ -28,6 +28,10 @@
 //! one file at a time, each for good before the next, and only up to a sound snapshot, so that every
 //! moment within the horizon can be rebuilt.
 //!
+//! **History** is read in pages, beside the writer (history.rs): where in a segment a change stands is
+//! noted as it is written, so a page costs what is in it. A file that goes meanwhile makes the next
+//! page an answer that says so.
+//!
 //! **Names.** Segments, snapshots and `hermes.json` are written under another name, synced, and only
 //! then given their own: what has its name is whole, or has rotted since.
 //!
@@ -39,26 +43,30 @@
 mod check;
 pub mod disk;
 mod files;
+mod history;
 mod load;
 mod record;
 mod segment;
 mod snapshot;
+mod stripe;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Planned, Revision};
 use hermes_core::time::{Now, Timestamp};
-use hermes_discovery::log::{Appended, Entities, Log, LogError, Record};
+use hermes_discovery::log::{Appended, Entities, Log, LogError};
 
 pub use check::{FileReport, Report, check, check_on, export};
 use disk::{Directory, Disk};
 use files::{Files, Identity};
+pub use history::FileReader;
 pub use segment::Damage;
 
 /// The settings of a file log.
@@ -152,6 +160,9 @@ struct Shared<D: Disk> {
     cluster: ClusterId,
     options: Options,
     files: Mutex<Files<D>>,
+    /// When the newest change in the newest snapshot was made; zero when there is none. Beside the
+    /// lock, which is held for as long as a sync takes.
+    newest_snapshot: AtomicU64,
 }
 
 impl FileLog<Directory> {
@@ -216,6 +227,7 @@ impl<D: Disk> FileLog<D> {
             cluster,
             options,
             files,
+            newest_snapshot: AtomicU64::new(0),
         });
         Ok(Self {
             shared,
@@ -245,6 +257,12 @@ impl<D: Disk> FileLog<D> {
 }
 
 impl<D: Disk> Log for FileLog<D> {
+    type Reader = FileReader<D>;
+
+    fn reader(&self) -> FileReader<D> {
+        FileReader::new(&self.shared)
+    }
+
     fn cluster(&self) -> ClusterId {
         self.cluster
     }
@@ -273,6 +291,9 @@ impl<D: Disk> Log for FileLog<D> {
             snapshot.over = now.time;
             snapshot.is_sound = !loaded.unsound.contains(&snapshot.at);
         }
+        let sound = files.snapshots.iter().rev().find(|found| found.is_sound);
+        self.shared
+            .note_snapshot(sound.map_or(0, |found| found.over.0));
         let doubtful = load::in_one_batch(&loaded.doubtful);
         let target = (&self.shared.disk, self.cluster);
         if let Err(error) = files.settle(target, doubtful) {
@@ -316,10 +337,6 @@ impl<D: Disk> Log for FileLog<D> {
                 Err(LogError::Unavailable(error.to_string()))
             }
         }
-    }
-
-    async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
-        load::read(&self.shared, revision, limit)
     }
 }
 
@@ -367,6 +384,7 @@ impl<D: Disk> DueSnapshot<D> {
             over: self.over,
             is_sound: true,
         });
+        self.shared.note_snapshot(self.over.0);
         Ok(())
     }
 }
@@ -384,6 +402,21 @@ impl<D: Disk> Shared<D> {
         let mut files = self.files.lock().unwrap();
         let segment_bytes = self.options.segment_bytes;
         files.commit((&self.disk, self.cluster), batch, end, segment_bytes)
+    }
+
+    /// The changes up to this revision turned out not to be there.
+    fn miss_upto(&self, revision: Revision) {
+        let mut files = self.files.lock().unwrap();
+        files.missing_upto = files.missing_upto.max(revision);
+    }
+
+    fn note_snapshot(&self, over: u64) {
+        self.newest_snapshot.store(over, Ordering::Relaxed);
+    }
+
+    fn newest_snapshot(&self) -> Option<u64> {
+        let over = self.newest_snapshot.load(Ordering::Relaxed);
+        (over > 0).then_some(over)
     }
 
     /// Removes files beyond the horizon, one at a time, each for good before the next; writers go on

@@ -152,21 +152,30 @@ pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned
     }
     // A segment gets its name with its head in it.
     scan.certain = scan.found.damage.len();
-    let mut at = HEAD.min(bytes.len());
-    while at < bytes.len() {
-        let begin = at + HEAD;
-        if let Some(head) = batch_head(&bytes[at..]) {
-            scan.begin_batch(&head);
-            at = begin.saturating_add(head.length);
-            let body = &bytes[begin..at.min(bytes.len())];
-            scan.take_batch(begin, &head, body);
-        } else {
-            scan.note(at, "no batch begins");
-            at = next_batch(bytes, at + 1);
-            scan.take_headless(begin, bytes.get(begin..at).unwrap_or_default());
-        }
-    }
+    scan.take_batches(bytes, HEAD.min(bytes.len()));
     scan.finish(false)
+}
+
+/// Everything that is sound in a stripe of a segment, of which the first change should be the one
+/// after a revision.
+pub(super) fn scan_stripe(bytes: &[u8], after: Revision) -> Scanned {
+    let mut scan = Scan {
+        found: Scanned {
+            proven: after,
+            ..Scanned::default()
+        },
+        certain: 0,
+        next: after.0 + 1,
+    };
+    scan.take_batches(bytes, 0);
+    scan.finish(false)
+}
+
+/// The first change of the batch that a head begins, and how many bytes follow the head; `None` when
+/// it is not sound.
+pub(super) fn batch_extent(head: &[u8]) -> Option<(Revision, u64)> {
+    let head = batch_head(head)?;
+    Some((Revision(head.first), head.length as u64))
 }
 
 struct BatchHead {
@@ -213,6 +222,23 @@ impl Scan {
             offset,
             what: what.into(),
         });
+    }
+
+    /// Takes what is sound from `at` on.
+    fn take_batches(&mut self, bytes: &[u8], mut at: usize) {
+        while at < bytes.len() {
+            let begin = at + HEAD;
+            if let Some(head) = batch_head(&bytes[at..]) {
+                self.begin_batch(&head);
+                at = begin.saturating_add(head.length);
+                let body = &bytes[begin..at.min(bytes.len())];
+                self.take_batch(begin, &head, body);
+            } else {
+                self.note(at, "no batch begins");
+                at = next_batch(bytes, at + 1);
+                self.take_headless(begin, bytes.get(begin..at).unwrap_or_default());
+            }
+        }
     }
 
     /// A batch is only begun when everything before it is durable.

@@ -402,13 +402,15 @@ impl Disk for FaultyDisk {
         Err(failure(fault.unwrap_or(Fault::Once)))
     }
 
-    fn read(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+    fn read(&self, name: &str, offset: u64) -> io::Result<Box<dyn Read + Send>> {
         let (state, fault) = self.call()?;
         if let Some(fault) = fault.filter(|fault| *fault != Fault::Full) {
             return Err(failure(fault));
         }
         let file = state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(io::Cursor::new(state.content(*file))))
+        let mut content = io::Cursor::new(state.content(*file));
+        content.set_position(offset);
+        Ok(Box::new(content))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -431,6 +433,11 @@ impl Disk for FaultyDisk {
             state.change_names(vec![(name.to_owned(), None)]);
         }
         fault.map_or(Ok(()), |fault| Err(failure(fault)))
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        let sizes = self.files().into_values().map(|bytes| bytes.len() as u64);
+        Ok(sizes.sum())
     }
 
     fn sync_names(&self) -> io::Result<()> {

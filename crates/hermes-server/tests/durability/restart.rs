@@ -18,7 +18,7 @@ use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{
     Config, Engine, Event, Interest, Outcome, Refusal, ResetReason, Resume, Watcher,
 };
-use hermes_discovery::log::{Appended, Log, LogError, Record};
+use hermes_discovery::log::{Appended, Log, LogError};
 use hermes_server::log::disk::Directory;
 use hermes_server::log::{FileLog, OpenError, Options, check};
 
@@ -203,6 +203,12 @@ async fn passed(engine: Engine, time: Duration) -> Engine {
 struct SlowLog<L>(L);
 
 impl<L: Log> Log for SlowLog<L> {
+    type Reader = L::Reader;
+
+    fn reader(&self) -> L::Reader {
+        self.0.reader()
+    }
+
     fn cluster(&self) -> ClusterId {
         self.0.cluster()
     }
@@ -219,10 +225,6 @@ impl<L: Log> Log for SlowLog<L> {
 
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
         self.0.append(batch).await
-    }
-
-    async fn read(&self, revision: Revision, limit: usize) -> Result<Vec<Record>, LogError> {
-        self.0.read(revision, limit).await
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use hermes_server::{Config, Server};
+use hermes_server::log::OpenError;
+use hermes_server::{Config, Server, StartError};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -29,7 +30,14 @@ impl TestServer {
             ..Config::default()
         };
         settle(&mut config);
-        Self::of(Server::bind(config).await.expect("a free port can be had"))
+        loop {
+            let bound = Server::bind(config.clone()).await;
+            if !matches!(bound, Err(StartError::Open(OpenError::Held(_)))) {
+                return Self::of(bound.expect("a free port can be had"));
+            }
+            // The server before it on the same directory is about to let go of it.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A server that is bound already.

@@ -2,9 +2,11 @@
 //! listen.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hermes_server::{LogConfig, log};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
@@ -573,6 +575,93 @@ async fn a_resume_point_that_the_feed_has_dropped_is_compacted() {
         for expected in &revisions[at + 1..] {
             assert_eq!(whole(&events.change().await["revision"]), *expected);
         }
+    }
+}
+
+/// A server on a log in `directory`, whose feed holds ten changes, and which writes its state down
+/// after `snapshot_changes`.
+async fn durable(directory: &Path, snapshot_changes: u64, horizon_changes: u64) -> TestServer {
+    TestServer::with(|config| {
+        config.engine.feed_changes_max = 10;
+        config.log = LogConfig::File {
+            directory: directory.to_owned(),
+            options: log::Options {
+                snapshot_changes,
+                horizon_changes,
+                ..log::Options::default()
+            },
+        };
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_the_feed_has_dropped_is_heard_from_the_log_also_after_a_restart() {
+    const CHANGES: usize = 700;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let server = durable(directory.path(), 300, 1_000_000).await;
+    let mut client = server.client().await;
+    let mut revisions = Vec::new();
+    for n in 0..CHANGES {
+        let service = if n % 5 == 0 { "web" } else { "api" };
+        revisions.push(write(&mut client, service, "a", n).await);
+    }
+    let assert_all_heard = async |server: &TestServer, revisions: &[u64]| {
+        for at in [0, 1, 300, 689, 690, 699] {
+            let since = revisions[at];
+            let mut events = Events::open(server.address, &format!("since={since}")).await;
+            events.hello().await;
+            for (n, expected) in revisions.iter().enumerate().skip(at + 1) {
+                let change = events.change().await;
+                assert_eq!(whole(&change["revision"]), *expected, "after {since}");
+                assert_eq!(change["endpoint"]["metadata"]["n"], n);
+            }
+        }
+        // Only what is of interest, and to its end.
+        let mut events = Events::open(server.address, "since=1&service=web").await;
+        events.hello().await;
+        for expected in revisions.iter().take(CHANGES).step_by(5).skip(1) {
+            assert_eq!(whole(&events.change().await["revision"]), *expected);
+        }
+    };
+    assert_all_heard(&server, &revisions).await;
+    drop(client);
+    server.stopped().await;
+    let server = durable(directory.path(), 300, 1_000_000).await;
+    assert_all_heard(&server, &revisions).await;
+    let mut client = server.client().await;
+    for n in CHANGES..CHANGES + 50 {
+        revisions.push(write(&mut client, "api", "a", n).await);
+    }
+    assert_all_heard(&server, &revisions).await;
+}
+
+#[tokio::test]
+async fn whoever_is_beyond_the_horizon_of_the_log_is_told_and_whoever_is_not_hears_no_gap() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let server = durable(directory.path(), 20, 60).await;
+    let mut client = server.client().await;
+    let first = write(&mut client, "web", "a", 0).await;
+    let mut last = first;
+    // What is let go of is let go of beside the writing.
+    let is_there = |revision: u64| directory.path().join(format!("changes-{revision:020}.log"));
+    let until = Instant::now() + DEADLINE;
+    let mut n = 0;
+    while is_there(0).exists() || n < 300 {
+        n += 1;
+        assert!(Instant::now() < until, "everything is kept for ever");
+        last = write(&mut client, "web", "a", n).await;
+    }
+    let mut events = Events::open(server.address, &format!("since={first}")).await;
+    events.hello().await;
+    let told = reset(&mut events).await;
+    assert_eq!(told, ("compacted".to_owned(), vec!["web".to_owned()]));
+    // Within the horizon, and beyond the feed.
+    let since = last - 50;
+    let mut events = Events::open(server.address, &format!("since={since}")).await;
+    events.hello().await;
+    for expected in since + 1..=last {
+        assert_eq!(whole(&events.change().await["revision"]), expected);
     }
 }
 
