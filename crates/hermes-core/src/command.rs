@@ -126,6 +126,44 @@ pub struct Request {
     pub actor: Actor,
     /// Under which condition.
     pub condition: Condition,
+    /// By what right.
+    pub claim: Claim,
+}
+
+/// Whose an endpoint is: the owner of the key that registered it, whatever the key is called.
+pub type Owner = Arc<str>;
+
+/// By what right a request touches endpoints. An endpoint without an owner is nobody's and may be
+/// touched by all; whoever registers it next becomes its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Claim {
+    /// Touches everything and owns nothing: the engine itself, and everybody while there are no keys.
+    #[default]
+    Free,
+    /// Touches what is this owner's, and what is nobody's.
+    Owner(Owner),
+    /// Touches everything; what it registers first is this owner's.
+    Admin(Owner),
+}
+
+impl Claim {
+    /// Whether it touches what belongs to `owner`.
+    #[must_use]
+    pub fn covers(&self, owner: Option<&str>) -> bool {
+        match self {
+            Self::Free | Self::Admin(_) => true,
+            Self::Owner(own) => owner.is_none_or(|owner| owner == &**own),
+        }
+    }
+
+    /// Whose an endpoint is that it registers, when it is nobody's yet.
+    #[must_use]
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Free => None,
+            Self::Owner(owner) | Self::Admin(owner) => Some(owner),
+        }
+    }
 }
 
 /// A condition that the caller puts on a change.

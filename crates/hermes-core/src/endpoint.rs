@@ -16,6 +16,7 @@ use crate::address::{Address, Scheme, url_of};
 use crate::budget::{Budget, Share};
 use crate::change::Revision;
 use crate::check::Check;
+use crate::command::Owner;
 use crate::health::{Health, worst};
 use crate::name::{EndpointId, Name, ServiceKey};
 use crate::pulse::Pulse;
@@ -155,6 +156,8 @@ pub struct EndpointState {
     /// The revision at which this incarnation was registered; `None` in the very change that
     /// registers it, which does not know its revision yet.
     pub incarnation: Option<Revision>,
+    /// Whose it is: the first owner who registered it, for as long as it is there. `None` is nobody's.
+    pub owner: Option<Owner>,
     /// What the instance says.
     pub registration: Arc<Registration>,
     /// What the operator says.

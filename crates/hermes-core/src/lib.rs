@@ -15,7 +15,7 @@
 //! use std::sync::Arc;
 //! use hermes_core::catalog::Catalog;
 //! use hermes_core::change::Revision;
-//! use hermes_core::command::{Command, Condition, Request};
+//! use hermes_core::command::{Claim, Command, Condition, Request};
 //! use hermes_core::limits::Limits;
 //! use hermes_core::name::{EndpointId, Name, ServiceKey};
 //! use hermes_core::plan::plan;
@@ -30,7 +30,7 @@
 //!     registration: Arc::new(registration),
 //!     new: false,
 //! };
-//! let request = Request { command, actor: "me".into(), condition: Condition::Always };
+//! let request = Request { command, actor: "me".into(), condition: Condition::Always, claim: Claim::Free };
 //!
 //! let mut catalog = Catalog::new(Limits::default(), 42);
 //! let planned = plan(&catalog, &request, Now::default()).unwrap();

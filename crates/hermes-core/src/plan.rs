@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::catalog::{Catalog, ServiceView};
 use crate::change::{Cause, Change, ChangeKind, Expected, Planned, Revision};
 use crate::check::Check;
-use crate::command::{Command, Condition, DrainWish, OverridePatch, Report, Request};
+use crate::command::{Command, Condition, DrainWish, OverridePatch, Owner, Report, Request};
 use crate::damping::{Edge, Verdict};
 use crate::endpoint::{
     CheckFinding, Drain, Endpoint, EndpointState, InitialHealth, Overrides, Registration,
@@ -19,7 +19,7 @@ use crate::endpoint::{
 use crate::health::Health;
 use crate::limits::{METADATA_BYTES_MAX, METADATA_MEMBERS_MAX};
 use crate::name::{EndpointId, ServiceKey};
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, check_claim};
 use crate::silence::{OnSilence, on_silence};
 use crate::time::{Now, Timestamp};
 
@@ -117,12 +117,15 @@ impl Planner<'_> {
     ) -> Result<Plan, Rejection> {
         let Some(before) = self.catalog.endpoint(service, id) else {
             self.check_room(service)?;
-            let state = self.first_state(registration, Arc::default(), None);
+            let owner = self.request.claim.owner();
+            let state = self.first_state(owner, registration, Arc::default(), None);
             let cause = Cause::new("registered", "");
             return Plan::one(self.put(id, ChangeKind::Registered, state, cause));
         };
+        check_claim(&self.request.claim, before)?;
         let old = &before.state;
-        if !new && old.registration == *registration {
+        let owner = old.owner.as_ref().or(self.request.claim.owner());
+        if !new && old.registration == *registration && old.owner.as_ref() == owner {
             return Ok(Plan {
                 changes: vec![],
                 heard: true,
@@ -131,7 +134,7 @@ impl Planner<'_> {
         let moved = !same_place(&old.registration, registration);
         if new || moved {
             let drain = old.drain.clone().filter(|drain| drain.sticky);
-            let state = self.first_state(registration, Arc::clone(&old.overrides), drain);
+            let state = self.first_state(owner, registration, Arc::clone(&old.overrides), drain);
             let cause = if moved {
                 let from = &old.registration.address.url;
                 Cause::new("moved", format!("it was at {from}"))
@@ -142,6 +145,7 @@ impl Planner<'_> {
         }
         let findings = self.findings(registration, &old.checks().collect::<Vec<_>>());
         let state = EndpointState {
+            owner: owner.cloned(),
             registration: Arc::clone(registration),
             findings,
             ..EndpointState::clone(old)
@@ -157,7 +161,7 @@ impl Planner<'_> {
         id: &EndpointId,
         patch: &OverridePatch,
     ) -> Result<Plan, Rejection> {
-        let before = self.existing(service, id)?;
+        let before = self.own(service, id)?;
         let overrides = overridden(&before.state, patch);
         if overrides == *before.state.overrides {
             return Plan::nothing();
@@ -191,7 +195,7 @@ impl Planner<'_> {
         id: &EndpointId,
         wish: Option<&DrainWish>,
     ) -> Result<Plan, Rejection> {
-        let before = self.existing(service, id)?;
+        let before = self.own(service, id)?;
         let old = before.state.drain.as_ref();
         let drain = wish.map(|wish| Drain {
             reason: wish.reason.clone(),
@@ -219,7 +223,7 @@ impl Planner<'_> {
         id: &EndpointId,
         incarnation: Option<Revision>,
     ) -> Result<Plan, Rejection> {
-        let before = match self.existing(service, id) {
+        let before = match self.own(service, id) {
             Ok(before) => before,
             // What is already gone is as asked.
             Err(Rejection::EndpointGone { .. }) => return Plan::nothing(),
@@ -240,6 +244,9 @@ impl Planner<'_> {
 
     fn forget(&self, service: &ServiceKey) -> Result<Plan, Rejection> {
         let view = self.known(service)?;
+        for endpoint in &view.endpoints {
+            check_claim(&self.request.claim, endpoint)?;
+        }
         let cause = || Cause::new("forgotten", "the whole service was deregistered");
         let mut changes: Vec<Planned> = view
             .endpoints
@@ -367,9 +374,11 @@ impl Planner<'_> {
             .ok_or_else(unknown)
     }
 
-    /// The endpoint, or which kind of not being there it is.
-    fn existing(&self, service: &ServiceKey, id: &EndpointId) -> Result<&Endpoint, Rejection> {
-        find_endpoint(self.catalog, service, id).map(|endpoint| &**endpoint)
+    /// The endpoint if the request may touch it, or which kind of not being there it is.
+    fn own(&self, service: &ServiceKey, id: &EndpointId) -> Result<&Endpoint, Rejection> {
+        let endpoint = find_endpoint(self.catalog, service, id)?;
+        check_claim(&self.request.claim, endpoint)?;
+        Ok(endpoint)
     }
 
     /// Whether one more endpoint may be registered.
@@ -393,12 +402,14 @@ impl Planner<'_> {
     /// The state of an incarnation that begins now.
     fn first_state(
         &self,
+        owner: Option<&Owner>,
         registration: &Arc<Registration>,
         overrides: Arc<Overrides>,
         drain: Option<Drain>,
     ) -> EndpointState {
         let state = EndpointState {
             incarnation: None,
+            owner: owner.cloned(),
             registration: Arc::clone(registration),
             overrides,
             drain,

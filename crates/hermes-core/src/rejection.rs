@@ -1,6 +1,8 @@
 //! Rejections: why a command leads to nothing.
 
 use crate::change::{ChangeKind, Revision};
+use crate::command::{Claim, Owner};
+use crate::endpoint::Endpoint;
 use crate::name::{EndpointId, ServiceKey};
 use crate::time::Timestamp;
 
@@ -44,6 +46,16 @@ pub enum Rejection {
         /// The one that lives.
         current: Revision,
     },
+    /// The endpoint belongs to somebody else: use a key of that owner, or of an admin.
+    #[error("endpoint `{id}` of `{service}` belongs to `{owner}`")]
+    NotOwner {
+        /// The service.
+        service: ServiceKey,
+        /// The endpoint.
+        id: EndpointId,
+        /// Whose it is.
+        owner: Owner,
+    },
     /// The registry is full in one respect: remove something, or raise the limit.
     #[error("the limit of {max} {what} is reached")]
     LimitReached {
@@ -60,4 +72,20 @@ pub enum Rejection {
         /// Its revision; 0 when it is not known.
         current: Revision,
     },
+}
+
+/// Whether `claim` touches `endpoint`. Asks nothing of the allocator when it does.
+///
+/// # Errors
+/// [`Rejection::NotOwner`].
+pub fn check_claim(claim: &Claim, endpoint: &Endpoint) -> Result<(), Rejection> {
+    let owner = endpoint.state.owner.as_ref();
+    if claim.covers(owner.map(|owner| &**owner)) {
+        return Ok(());
+    }
+    Err(Rejection::NotOwner {
+        service: endpoint.service.clone(),
+        id: endpoint.id.clone(),
+        owner: owner.cloned().unwrap_or_else(|| "".into()),
+    })
 }

@@ -84,7 +84,7 @@ pub struct EndpointDetail {
     pub overrides: Map<String, Value>,
     /// What is left of the lease; null when it is static.
     pub lease: Option<LeaseAnswer>,
-    /// Whose key registered it; null while there are no keys.
+    /// Whose it is: the owner of the key that registered it; null when nobody owns it.
     pub owner: Option<String>,
 }
 

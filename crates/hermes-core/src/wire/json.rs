@@ -153,7 +153,7 @@ pub fn endpoint_detail(
         checks: checks_of(endpoint, probed, now),
         overrides: overrides_json(&endpoint.state),
         lease: remaining.map(|remaining| LeaseAnswer { remaining }),
-        owner: None,
+        owner: endpoint.state.owner.as_deref().map(Into::into),
     }
 }
 

@@ -35,6 +35,14 @@ codes! {
     UNKNOWN_FIELD = "unknown_field", 400, "A name is not known here";
     /// A name or id breaks its grammar.
     INVALID_NAME = "invalid_name", 400, "A name is wrong";
+    /// Keys are asked for, and the request has none.
+    KEY_MISSING = "key_missing", 401, "A key is needed";
+    /// The key is not known here, has expired or was revoked.
+    KEY_INVALID = "key_invalid", 403, "The key is not valid";
+    /// The key is good, but not for this.
+    NOT_ALLOWED = "not_allowed", 403, "The key does not allow this";
+    /// The endpoint belongs to another owner.
+    NOT_OWNER = "not_owner", 403, "The endpoint belongs to somebody else";
     /// No such service is known.
     SERVICE_UNKNOWN = "service_unknown", 404, "The service is not known";
     /// The service has no such endpoint, and remembers none.
@@ -57,6 +65,8 @@ codes! {
     TOO_LARGE = "too_large", 413, "Too large";
     /// The body has another media type, or is compressed.
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", 415, "The media type is not supported";
+    /// More requests than one key or address may make.
+    RATE_LIMITED = "rate_limited", 429, "Too many requests";
     /// The service is known, but none of its endpoints may be handed out.
     NOTHING_READY = "nothing_ready", 503, "Nothing is ready";
     /// The server has more to do than it can queue.

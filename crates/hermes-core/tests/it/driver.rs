@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hermes_core::catalog::{Catalog, Gone, ServiceView};
 use hermes_core::change::{Change, ChangeKind, Committed, Revision};
-use hermes_core::command::{Command, Condition, Request};
+use hermes_core::command::{Claim, Command, Condition, Request};
 use hermes_core::endpoint::{Endpoint, EndpointState};
 use hermes_core::lease::Closing;
 use hermes_core::limits::Limits;
@@ -65,22 +65,42 @@ impl Machine {
         command: &Command,
         condition: Condition,
     ) -> Result<Plan, Rejection> {
+        self.plan_request(command, condition, Claim::Free)
+    }
+
+    /// What the command would lead to when `claim` gives it.
+    pub(crate) fn plan_by(&self, claim: &Claim, command: &Command) -> Result<Plan, Rejection> {
+        self.plan_request(command, Condition::Always, claim.clone())
+    }
+
+    fn plan_request(
+        &self,
+        command: &Command,
+        condition: Condition,
+        claim: Claim,
+    ) -> Result<Plan, Rejection> {
         let request = Request {
             command: command.clone(),
             actor: "test".into(),
             condition,
+            claim,
         };
         plan(&self.catalog, &request, self.now())
     }
 
     /// The command, from plan to publication.
     pub(crate) fn ask(&mut self, command: &Command) -> Outcome {
+        self.ask_by(&Claim::Free, command)
+    }
+
+    /// The same, when `claim` gives it.
+    pub(crate) fn ask_by(&mut self, claim: &Claim, command: &Command) -> Outcome {
         let mut committed = Vec::new();
         if matches!(command, Command::Register { .. }) && self.is_closed(command) {
             // What is being removed is removed first, and then registers anew.
             committed.extend(self.finish_expiries(true));
         }
-        let plan = self.plan(command)?;
+        let plan = self.plan_by(claim, command)?;
         if plan.heard {
             let endpoint = self.endpoint_of(command).expect("who was heard is there");
             endpoint.pulse.beat(self.now()).expect("its lease is open");

@@ -1,6 +1,7 @@
 //! What hermes-core promises, as stories: the state machine over any sequence of commands, selection,
 //! the wire, and why an endpoint is not handed out. `lease_threads.rs` beside this is about threads.
 
+mod claim;
 mod command;
 mod driver;
 mod explain;

@@ -295,6 +295,8 @@ fn the_codes_have_the_status_of_the_contract() {
                 "invalid_name",
             ],
         ),
+        (401, &["key_missing"]),
+        (403, &["key_invalid", "not_allowed", "not_owner"]),
         (
             404,
             &["service_unknown", "endpoint_unknown", "route_unknown"],
@@ -305,6 +307,7 @@ fn the_codes_have_the_status_of_the_contract() {
         (412, &["precondition_failed"]),
         (413, &["too_large"]),
         (415, &["unsupported_media_type"]),
+        (429, &["rate_limited"]),
         (
             503,
             &["nothing_ready", "overloaded", "log_unavailable", "stopping"],

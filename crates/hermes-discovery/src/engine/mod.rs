@@ -31,13 +31,13 @@ use arc_swap::{ArcSwap, Guard};
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ChangeKind, ClusterId};
 use hermes_core::check::CheckKind;
-use hermes_core::command::{Command, Report, Request};
+use hermes_core::command::{Claim, Command, Report, Request};
 use hermes_core::endpoint::Endpoint;
 use hermes_core::health::Health;
 use hermes_core::limits::Limits;
 use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_core::plan::find_endpoint;
-use hermes_core::rejection::Rejection;
+use hermes_core::rejection::{Rejection, check_claim};
 use hermes_core::time::Moment;
 use hermes_core::wire::request::Heartbeat;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -270,6 +270,7 @@ impl Engine {
             command: Command::Report(report),
             actor: "probe".into(),
             condition: hermes_core::command::Condition::Always,
+            claim: Claim::Free,
         };
         let ask = Ask::new(request, Some(reply));
         self.reports
@@ -283,14 +284,16 @@ impl Engine {
     /// way of a probe result, and only when it says something new.
     ///
     /// # Errors
-    /// When there is no such endpoint, it was removed, or a newer incarnation lives.
+    /// When there is no such endpoint, it was removed, it belongs to somebody else, or a newer
+    /// incarnation lives.
     pub async fn heartbeat(
         &self,
         service: &ServiceKey,
         id: &EndpointId,
         heartbeat: &Heartbeat,
+        claim: &Claim,
     ) -> Result<(), Refusal> {
-        let report = self.beat(service, id, heartbeat)?;
+        let report = self.beat(service, id, heartbeat, claim)?;
         if let Some(report) = report {
             self.report(report).await?;
         }
@@ -306,9 +309,11 @@ impl Engine {
         service: &ServiceKey,
         id: &EndpointId,
         heartbeat: &Heartbeat,
+        claim: &Claim,
     ) -> Result<Option<Report>, Rejection> {
         let catalog = self.catalog();
         let endpoint = find_endpoint(&catalog, service, id)?;
+        check_claim(claim, endpoint)?;
         let current = endpoint.incarnation;
         let (service, id) = (service.clone(), id.clone());
         if heartbeat.incarnation.is_some_and(|of| of != current) {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ChangeKind, Committed};
-use hermes_core::command::{Command, Condition, Request};
+use hermes_core::command::{Claim, Command, Condition, Request};
 use hermes_core::plan::plan;
 use hermes_core::pulse::Pulse;
 use hermes_core::time::{Moment, Now};
@@ -56,6 +56,7 @@ impl Ask {
             command,
             actor: "lease".into(),
             condition: Condition::Always,
+            claim: Claim::Free,
         };
         Self {
             closed: pulse,

@@ -76,6 +76,7 @@ fn put(service: &ServiceKey, id: &EndpointId, expected: Expected) -> Planned {
     let registration = registration_of_url("http://10.0.0.1:8080").expect("this is a URL");
     let state = EndpointState {
         incarnation: None,
+        owner: None,
         registration: Arc::new(Registration {
             checks: Vec::new(),
             ..registration

@@ -388,7 +388,7 @@ mod tests {
     use hermes_core::address::Address;
     use hermes_core::catalog::Catalog;
     use hermes_core::check::CheckKind;
-    use hermes_core::command::{Command, Condition, Report, Request};
+    use hermes_core::command::{Claim, Command, Condition, Report, Request};
     use hermes_core::limits::Limits;
     use hermes_core::name::Name;
     use hermes_core::plan::plan;
@@ -438,6 +438,7 @@ mod tests {
                 command,
                 actor: "test".into(),
                 condition: Condition::Always,
+                claim: Claim::Free,
             };
             let planned = plan(&self.catalog, &request, self.now).unwrap().changes;
             let apply = |planned: hermes_core::change::Planned| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hermes_core::change::{Change, ChangeKind};
 use hermes_core::check::{Check, CheckKind};
-use hermes_core::command::Report;
+use hermes_core::command::{Claim, Report};
 use hermes_core::endpoint::Registration;
 use hermes_core::health::Health;
 use hermes_core::name::EndpointId;
@@ -554,15 +554,21 @@ async fn a_report_waits_for_the_log_and_is_told_when_it_fails() {
         .unwrap();
     log.lose();
     let heartbeat = hermes_core::wire::request::Heartbeat::default();
-    let refusal = within("the answer", engine.heartbeat(&web, &one, &heartbeat))
-        .await
-        .unwrap_err();
+    let refusal = within(
+        "the answer",
+        engine.heartbeat(&web, &one, &heartbeat, &Claim::Free),
+    )
+    .await
+    .unwrap_err();
     assert!(is_log_unavailable(&refusal));
     until(&engine, 29_000).await;
     log.recover();
-    within("the answer", engine.heartbeat(&web, &one, &heartbeat))
-        .await
-        .unwrap();
+    within(
+        "the answer",
+        engine.heartbeat(&web, &one, &heartbeat, &Claim::Free),
+    )
+    .await
+    .unwrap();
     assert_eq!(
         seen(&engine, &web, &one).unwrap().state.health(),
         Health::Healthy
@@ -576,9 +582,12 @@ async fn a_report_waits_for_the_log_and_is_told_when_it_fails() {
         );
         false
     });
-    within("the answer", engine.heartbeat(&web, &one, &heartbeat))
-        .await
-        .unwrap();
+    within(
+        "the answer",
+        engine.heartbeat(&web, &one, &heartbeat, &Claim::Free),
+    )
+    .await
+    .unwrap();
     assert_eq!(
         written.load(Ordering::SeqCst),
         0,

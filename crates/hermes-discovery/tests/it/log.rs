@@ -28,6 +28,7 @@ pub(crate) async fn suite<L: Log>(make: impl Fn() -> L) {
 fn put(service: &ServiceKey, id: &EndpointId, expected: Expected) -> Planned {
     let state = EndpointState {
         incarnation: None,
+        owner: None,
         registration: Arc::new(registration(None)),
         overrides: Arc::default(),
         drain: None,

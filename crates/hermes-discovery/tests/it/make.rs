@@ -9,7 +9,7 @@ use std::time::Duration;
 use hermes_core::address::Address;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
-use hermes_core::command::{Command, Condition, DrainWish, Request};
+use hermes_core::command::{Claim, Command, Condition, DrainWish, Request};
 use hermes_core::endpoint::{Endpoint, InitialHealth, MAIN_PORT, Platform, Port, Registration};
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::time::{Moment, Timestamp};
@@ -114,6 +114,7 @@ pub(crate) fn request(command: Command) -> Request {
         command,
         actor: "story".into(),
         condition: Condition::Always,
+        claim: Claim::Free,
     }
 }
 
@@ -210,7 +211,7 @@ pub(crate) async fn asked(
 
 /// A heartbeat that says nothing but that the endpoint lives.
 pub(crate) fn beat(engine: &Engine, service: &ServiceKey, id: &EndpointId) -> Result<(), Refusal> {
-    engine.beat(service, id, &Heartbeat::default())?;
+    engine.beat(service, id, &Heartbeat::default(), &Claim::Free)?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hermes_core::check::{Check, CheckKind, HttpCheck};
+use hermes_core::command::Claim;
 use hermes_core::health::Health;
 use hermes_core::wire::request::Heartbeat;
 use hermes_discovery::probe::{Config, Prober};
@@ -184,7 +185,9 @@ async fn silence_is_unhealthy_where_heartbeats_are_expected() {
         let said = world.unhealthy("a").await;
         assert!(said.starts_with("no heartbeat for "), "{said}");
         let (service, id, heartbeat) = (service(), id("a"), Heartbeat::default());
-        let beat = world.engine.heartbeat(&service, &id, &heartbeat);
+        let beat = world
+            .engine
+            .heartbeat(&service, &id, &heartbeat, &Claim::Free);
         beat.await.unwrap();
         world.healthy("a").await;
     }

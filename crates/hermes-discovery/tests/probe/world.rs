@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hermes_core::change::{Change, ChangeKind, ClusterId, Planned, Revision};
 use hermes_core::check::{Check, CheckKind, HttpCheck};
-use hermes_core::command::{Command, Condition, Request};
+use hermes_core::command::{Claim, Command, Condition, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
 use hermes_core::health::Health;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
@@ -112,6 +112,7 @@ fn asking(command: Command) -> Request {
         command,
         actor: "test".into(),
         condition: Condition::Always,
+        claim: Claim::Free,
     }
 }
 

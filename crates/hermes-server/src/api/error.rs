@@ -184,6 +184,18 @@ impl Failure {
                 }
                 .into()
             }
+            Rejection::NotOwner { service, id, owner } => {
+                let detail = format!(
+                    "`{id}` of `{service}` belongs to `{owner}`, so nothing was changed. Use a key of \
+                     that owner, or of an admin."
+                );
+                let service_name = Some(service.name.to_string());
+                Problem {
+                    service_name,
+                    ..Problem::new(code::NOT_OWNER, detail)
+                }
+                .into()
+            }
             Rejection::LimitReached { what, max } => {
                 let detail = format!(
                     "The limit of {max} {what} is reached, so nothing was changed. Remove some, or \

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
-use hermes_core::command::{Command, Condition, DrainWish, Request};
+use hermes_core::command::{Claim, Command, Condition, DrainWish, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
 use hermes_core::limits::Limits;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
@@ -215,7 +215,9 @@ impl Call<'_> {
         self.end_of_query(&["namespace"])?;
         let heartbeat = read_heartbeat(&self.body(body, body::JSON).await?)?;
         let engine = &self.api.engine;
-        let beaten = engine.heartbeat(&service, &id, &heartbeat).await;
+        let beaten = engine
+            .heartbeat(&service, &id, &heartbeat, &Claim::Free)
+            .await;
         let catalog = engine.catalog();
         beaten.map_err(|refusal| Failure::of_refusal(refusal, &catalog))?;
         Ok(Reply::no_content(catalog.revision()))
@@ -267,7 +269,9 @@ impl Call<'_> {
             ..Heartbeat::default()
         };
         let engine = &self.api.engine;
-        let beaten = engine.heartbeat(&service, &id, &heartbeat).await;
+        let beaten = engine
+            .heartbeat(&service, &id, &heartbeat, &Claim::Free)
+            .await;
         beaten.map_err(|refusal| Failure::of_refusal(refusal, nothing_near))
     }
 
@@ -282,6 +286,7 @@ impl Call<'_> {
                 command,
                 actor,
                 condition,
+                claim: Claim::Free,
             })
             .await;
         submitted.map_err(|refusal| Failure::of_refusal(refusal, &self.api.engine.catalog()))

@@ -51,6 +51,8 @@ pub(super) struct StoredChange<'a> {
 pub(super) struct StoredState<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     incarnation: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Cow<'a, str>>,
     registration: StoredRegistration<'a>,
     #[serde(default, skip_serializing_if = "StoredOverrides::is_empty")]
     overrides: StoredOverrides,
@@ -205,6 +207,7 @@ impl<'a> From<&'a EndpointState> for StoredState<'a> {
         };
         Self {
             incarnation: state.incarnation.map(|incarnation| incarnation.0),
+            owner: state.owner.as_deref().map(Into::into),
             registration: (&*state.registration).into(),
             overrides: (&*state.overrides).into(),
             drain: state.drain.as_ref().map(|drain| StoredDrain {
@@ -362,6 +365,7 @@ impl StoredState<'_> {
         }
         Ok(EndpointState {
             incarnation: self.incarnation.map(Revision),
+            owner: self.owner.map(Into::into),
             registration: Arc::new(registration),
             overrides: Arc::new(Overrides {
                 metadata,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{Cause, ChangeKind, ClusterId, Expected, Planned, Revision};
-use hermes_core::command::{Command, Condition, Request};
+use hermes_core::command::{Claim, Command, Condition, Request};
 use hermes_core::limits::Limits;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::plan::plan;
@@ -30,6 +30,7 @@ fn register(catalog: &Catalog, name: &str, id: &str) -> Planned {
         command,
         actor: "test".into(),
         condition: Condition::Always,
+        claim: Claim::Free,
     };
     plan(catalog, &request, Now::default())
         .unwrap()

@@ -120,6 +120,7 @@ fn removal(of: &str, kind: ChangeKind, incarnation: u64) -> Change {
 
 fn state(registration: Arc<Registration>) -> EndpointState {
     EndpointState {
+        owner: None,
         incarnation: None,
         registration,
         overrides: Arc::default(),
@@ -343,6 +344,63 @@ fn all_applied() -> Catalog {
         catalog.apply(Revision(revision), &Arc::new(change), now());
     }
     catalog
+}
+
+/// The member that says whose an endpoint is came later; what has none is read as nobody's.
+#[tokio::test]
+async fn an_owner_is_written_and_read_as_ever() {
+    let (name, change) = owned();
+    let text = std::fs::read(golden(&format!("{name}.json"))).unwrap();
+    let mut files = files_written_today().await;
+    files.retain(|name, _| name == "hermes.json");
+    files.insert(
+        format!("changes-{:020}.log", 0),
+        segment_of(std::slice::from_ref(&text)),
+    );
+    let disk = FaultyDisk::holding(&files);
+    let log = FileLog::open_on(disk, Path::new("golden"), Options::default(), ClusterId(1));
+    let mut log = log.unwrap();
+    log.restore(&mut empty(), now()).await.unwrap();
+    let records = log.read(Revision(0), 100).await.unwrap();
+    assert_eq!(*records[0].change, change);
+    let mut written = Vec::new();
+    let planned = Planned {
+        change: Arc::new(change),
+        expected: Expected::Anything,
+    };
+    let disk = FaultyDisk::new(0);
+    let log = FileLog::open_on(
+        disk.clone(),
+        Path::new("golden"),
+        Options::default(),
+        CLUSTER,
+    );
+    let (mut log, mut catalog) = (log.unwrap(), empty());
+    log.restore(&mut catalog, now()).await.unwrap();
+    log.append(&[planned]).await.unwrap();
+    for (name, bytes) in disk.files() {
+        if name.ends_with(".log") {
+            written.extend(payloads(&bytes));
+        }
+    }
+    assert_eq!(
+        String::from_utf8(written.remove(0)).unwrap(),
+        String::from_utf8(text).unwrap()
+    );
+}
+
+fn owned() -> (&'static str, Change) {
+    let registered = state(registration(
+        r#"{"url": "http://10.0.0.1", "ttl": null, "checks": []}"#,
+    ));
+    let owned = EndpointState {
+        owner: Some("team \"web\"".into()),
+        ..registered
+    };
+    (
+        "registered-owned",
+        put("web-1", ChangeKind::Registered, owned),
+    )
 }
 
 /// Writes what is not there yet, for a format that has grown. Never touches a file that is there.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hermes_core::catalog::{Catalog, Emptied, Gone};
 use hermes_core::change::{Change, Expected, Planned, Revision};
-use hermes_core::command::{Command, Condition, DrainWish, OverridePatch, Report, Request};
+use hermes_core::command::{Claim, Command, Condition, DrainWish, OverridePatch, Report, Request};
 use hermes_core::endpoint::{EndpointState, Registration};
 use hermes_core::health::Health;
 use hermes_core::limits::Limits;
@@ -165,6 +165,7 @@ impl Model {
                 command: self.command(),
                 actor: "story".into(),
                 condition: Condition::Always,
+                claim: Claim::Free,
             };
             let (key, id) = (request.command.service(), request.command.id());
             let collides = |(other, other_id): &(ServiceKey, Option<EndpointId>)| {

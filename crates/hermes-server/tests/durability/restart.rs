@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ChangeKind, ClusterId, Planned, Revision};
-use hermes_core::command::{Command, Condition, DrainWish, Report, Request};
+use hermes_core::command::{Claim, Command, Condition, DrainWish, Report, Request};
 use hermes_core::health::Health;
 use hermes_core::name::EndpointId;
 use hermes_core::rejection::Rejection;
@@ -59,6 +59,7 @@ fn request(command: Command) -> Request {
         command,
         actor: "story".into(),
         condition: Condition::Always,
+        claim: Claim::Free,
     }
 }
 
@@ -182,7 +183,12 @@ async fn no_lease_expires_before_its_ttl_has_passed_anew() {
     );
     let engine = restarted(engine, dir.path()).await;
     let heartbeat = engine
-        .heartbeat(&service("web"), &id("leased"), &Heartbeat::default())
+        .heartbeat(
+            &service("web"),
+            &id("leased"),
+            &Heartbeat::default(),
+            &Claim::Free,
+        )
         .await;
     let gone = Rejection::EndpointGone {
         service: service("web"),
@@ -256,7 +262,12 @@ async fn what_was_deregistered_stays_gone() {
         engine = restarted(engine, dir.path()).await;
         assert!(!is_there(&engine, "one") && is_there(&engine, "two"));
         let heartbeat = engine
-            .heartbeat(&service("web"), &id("one"), &Heartbeat::default())
+            .heartbeat(
+                &service("web"),
+                &id("one"),
+                &Heartbeat::default(),
+                &Claim::Free,
+            )
             .await;
         assert!(
             matches!(
@@ -511,7 +522,12 @@ async fn a_full_disk_stops_changes_and_expiries_and_nothing_else() {
         "nothing expires that cannot be written down"
     );
     let heartbeat = engine
-        .heartbeat(&service("web"), &id("leased"), &Heartbeat::default())
+        .heartbeat(
+            &service("web"),
+            &id("leased"),
+            &Heartbeat::default(),
+            &Claim::Free,
+        )
         .await;
     assert_eq!(heartbeat, Ok(()), "its lease is open again");
     disk.heal();
