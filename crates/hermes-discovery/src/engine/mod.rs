@@ -112,6 +112,8 @@ struct Shared {
     counters: Counters,
     log_lost_at: AtomicU64,
     stop: watch::Sender<bool>,
+    /// Each task of the engine listens here, and never hears anything: it is told by their absence.
+    tasks: watch::Sender<()>,
     config: Config,
 }
 
@@ -176,15 +178,25 @@ impl Engine {
             catalog: ArcSwap::from_pointee(catalog.clone()),
             log_lost_at: AtomicU64::new(LOG_WORKS),
             stop,
+            tasks: watch::Sender::new(()),
             config,
         });
+        let (writing, handing_out) = (shared.tasks.subscribe(), shared.tasks.subscribe());
         let lanes = writer::Lanes {
             requests: requests_lane,
             reports: reports_lane,
             stopped,
         };
-        tokio::spawn(Writer::new(log, catalog, Arc::clone(&shared), lanes).run());
-        tokio::spawn(hub::run(Arc::clone(&shared)));
+        let writer = Writer::new(log, catalog, Arc::clone(&shared), lanes);
+        tokio::spawn(async move {
+            writer.run().await;
+            drop(writing);
+        });
+        let of_hub = Arc::clone(&shared);
+        tokio::spawn(async move {
+            hub::run(of_hub).await;
+            drop(handing_out);
+        });
         Ok(Self {
             shared,
             requests,
@@ -350,6 +362,11 @@ impl Engine {
     /// Stops the writer. What waits is refused as stopping; reads go on.
     pub fn stop(&self) {
         self.shared.stop.send_replace(true);
+    }
+
+    /// Resolves when every task of the engine has ended, which they do when it is stopped.
+    pub async fn ended(&self) {
+        self.shared.tasks.closed().await;
     }
 
     /// Resolves when [`Engine::stop`] was called.

@@ -25,12 +25,14 @@ pub(super) struct Seen {
 }
 
 /// Why an attempt came to no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
     /// The time was over.
     Silence,
     /// The connection was not made, or broke.
     Broken(&'static str),
+    /// A probe of somebody's own says why.
+    Told(Arc<str>),
     /// Something was answered that is no answer; asking again would not help.
     Nonsense(&'static str),
     /// This machine could not ask, which says nothing about whom it wanted to ask.
@@ -87,10 +89,11 @@ impl Failure {
     }
 
     /// The failure in words, after so many attempts of `timeout` each.
-    pub(super) fn words(self, timeout: Duration, attempts: u32) -> String {
+    pub(super) fn words(&self, timeout: Duration, attempts: u32) -> String {
         let what = match self {
             Self::Silence => format!("no answer within {}", span(timeout)),
-            Self::Broken(words) | Self::Nonsense(words) => words.to_owned(),
+            Self::Broken(words) | Self::Nonsense(words) => (*words).to_owned(),
+            Self::Told(words) => words.to_string(),
             Self::OwnLimit => "this machine has too many files open".to_owned(),
         };
         if attempts > 1 {

@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 use super::dial::Dialer;
 use super::evidence::{Failure, Seen, bounded, span};
 use super::http::{self, Connection};
+use super::own::{self, Asked, Probe};
 use super::tcp;
 use crate::engine::Engine;
 
@@ -36,6 +37,8 @@ pub(super) struct Context {
     pub(super) engine: Engine,
     pub(super) dialer: Dialer,
     pub(super) user_agent: HeaderValue,
+    /// What probes in the place of the built-in ones.
+    pub(super) own: Option<Arc<dyn Probe>>,
 }
 
 /// What one probe works on.
@@ -141,8 +144,16 @@ async fn probe(context: &Context, job: &mut Job) -> Found {
     }
 }
 
-/// One attempt at a check that opens a connection.
+/// One attempt at a check that asks.
 async fn attempt(context: &Context, job: &mut Job) -> Result<Seen, Failure> {
+    if let Some(own) = &context.own {
+        let endpoint = Arc::clone(&job.endpoint);
+        let asked = Asked {
+            endpoint,
+            at: job.at,
+        };
+        return own::attempt(&**own, asked).await;
+    }
     let kept = job.kept.take();
     let (registration, check) = (job.endpoint.registration(), job.check());
     let Some(port) = registration.ports.get(check.port.as_str()) else {
@@ -201,7 +212,9 @@ async fn bring_back(context: &Context, job: &Job, health: Health, evidence: Arc<
         evidence: Arc::clone(&evidence),
     };
     match context.engine.report(report).await {
-        Ok(outcome) if outcome.changed && is_edge => tell(job, health, &evidence),
+        Ok(outcome) if outcome.changed && is_edge => {
+            tell(job, recorded.health, health, &evidence);
+        }
         // It has moved on since it was looked up, or flaps and is held.
         Ok(_) => {}
         Err(refusal) => tracing::debug!(
@@ -233,15 +246,24 @@ fn recorded(context: &Context, job: &Job) -> Option<Recorded> {
 }
 
 /// Every edge is told once, the first result among them (R231).
-fn tell(job: &Job, health: Health, evidence: &str) {
+fn tell(job: &Job, before: Health, health: Health, evidence: &str) {
     let (service, id, check) = (&job.endpoint.service, &job.endpoint.id, job.check());
-    let name = &check.name;
+    let (name, now) = (&check.name, if_known(before));
+    let word = health.word();
     if check.dry_run {
-        let health = health.word();
-        tracing::info!(%service, %id, check = %name, evidence, health, "dry run of a check");
+        tracing::info!(%service, %id, check = %name, evidence, health = word, "dry run of a check");
     } else if health.may_serve() {
-        tracing::info!(%service, %id, check = %name, evidence, "endpoint is healthy");
+        tracing::info!(%service, %id, check = %name, evidence, "endpoint is {now}{word}");
     } else {
-        tracing::warn!(%service, %id, check = %name, evidence, "endpoint is unhealthy");
+        tracing::warn!(%service, %id, check = %name, evidence, "endpoint is {now}{word}");
+    }
+}
+
+/// What tells a change from a first result (R112, R113).
+fn if_known(before: Health) -> &'static str {
+    if before == Health::Unknown {
+        ""
+    } else {
+        "now "
     }
 }

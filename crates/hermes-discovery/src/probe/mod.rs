@@ -22,6 +22,8 @@
 //! - `heartbeat`: nothing is sent. Silence for longer than the timeout, found at a due time, is
 //!   unhealthy; that the endpoint is well it says itself, by [`Engine::heartbeat`].
 //!
+//! A program that embeds the prober may put a [`Probe`] of its own in the place of the first two.
+//!
 //! Only the registered host is dialled, by one function (`dial`). A probe executes nothing, follows
 //! no redirect, and judges only what it asked for: when this machine itself cannot ask (too many open
 //! files), nothing is found out and nothing is reported. A failed check never removes an endpoint.
@@ -30,6 +32,7 @@ mod dial;
 mod evidence;
 mod execute;
 mod http;
+mod own;
 mod schedule;
 mod targets;
 mod tcp;
@@ -47,6 +50,8 @@ use crate::engine::{Engine, Interest, Resume, TooManyWatchers, Watcher};
 use dial::Dialer;
 use execute::{Context, Done};
 use targets::Targets;
+
+pub use own::{Asked, Probe, Verdict};
 
 /// The settings of a prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,12 +130,26 @@ impl Prober {
     /// # Errors
     /// When the engine has as many watchers as it may have.
     pub fn start(engine: Engine, config: Config) -> Result<ProberHandle, TooManyWatchers> {
+        Self::start_with(engine, config, None)
+    }
+
+    /// The same, with a probe in the place of the built-in ones. Checks of kind `heartbeat` stay as
+    /// they are: they ask nobody.
+    ///
+    /// # Errors
+    /// As [`Prober::start`].
+    pub fn start_with(
+        engine: Engine,
+        config: Config,
+        own: Option<Arc<dyn Probe>>,
+    ) -> Result<ProberHandle, TooManyWatchers> {
         let watcher = engine.watch(Interest::everything(), Resume::Fresh)?;
         let targets = Arc::new(Mutex::new(Targets::new(config.kept_connections_max)));
         let context = Context {
             engine,
             dialer: Dialer::new(),
             user_agent: config.user_agent,
+            own,
         };
         let prober = Self {
             context: Arc::new(context),

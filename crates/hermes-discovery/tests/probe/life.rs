@@ -305,7 +305,7 @@ async fn every_edge_is_told_once_the_first_result_among_them() {
     assert_eq!(lines.len(), 2, "{lines:?}");
     for (line, level, message) in [
         (&lines[0], "WARN", "endpoint is unhealthy"),
-        (&lines[1], "INFO", "endpoint is healthy"),
+        (&lines[1], "INFO", "endpoint is now healthy"),
     ] {
         assert!(line.starts_with(level) && line.contains(message), "{line}");
         for field in [
