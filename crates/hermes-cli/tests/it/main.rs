@@ -12,6 +12,7 @@ mod help;
 mod json;
 mod log;
 mod operate;
+mod register_many;
 mod serve;
 mod wait;
 mod watch;

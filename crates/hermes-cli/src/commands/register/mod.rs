@@ -1,13 +1,18 @@
 //! `hermes register`: an endpoint comes.
 //!
 //! Registered from a prompt, nobody is left to send heartbeats: so the endpoint is static unless
-//! `--ttl` is given, and the command says which of the two it is.
+//! `--ttl` is given, and the command says which of the two it is. With `-f` many come at once (see
+//! [`file`]).
 
+mod file;
+mod many;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hermes_core::name::{EndpointId, Name};
 use hermes_core::wire::answer::{RegistrationAnswer, Seconds};
-use hermes_discovery::client::{Method, Path};
+use hermes_discovery::client::{Answer, ClientError, Method, Path};
 use serde_json::{Map, Value, json};
 
 use super::check::{self, Wish};
@@ -23,21 +28,32 @@ Examples:
   hermes register web http://127.0.0.1:8080 --tag eu --meta version=1.2 --port-name grpc=9090
   hermes register web http://127.0.0.1:8080 --check http:/ready --check-interval 5s
   hermes register web http://127.0.0.1:8080 --ttl 30s
+  hermes register -f services.yaml
 
 The id of the endpoint goes to stdout. Without --ttl it is static: it stays until it is
-deregistered. Without --check, http(s) is asked for /health and anything else must let connect.";
+deregistered. Without --check, http(s) is asked for /health and anything else must let connect.
+
+A file for -f (JSON is YAML, too; - is stdin):
+  services:
+    memory-store: http://127.0.0.1:9001
+    web:
+      - {id: web-1, url: 'http://127.0.0.1:8081', tags: [eu], weight: 50}
+      - {id: web-2, host: 127.0.0.1, port: 8082, checks: [{type: tcp, interval: 5s}], ttl: 30s}
+
+An endpoint may have every member that the API's Registration has, and an id. All faults of a file are told at
+once, each with its line, and then nothing is registered.";
 
 /// Register an endpoint, static unless --ttl is given
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = EXAMPLES,
-    override_usage = "hermes register [OPTIONS] <NAME> <URL>",
+    override_usage = "hermes register [OPTIONS] <NAME> <URL>\n       hermes register -f <FILE>",
     group = clap::ArgGroup::new("place").required(true)
 )]
 pub(crate) struct Arguments {
     /// The service
-    #[arg(value_parser = Name::parse)]
-    name: Name,
+    #[arg(value_parser = Name::parse, required_unless_present = "file", conflicts_with = "file")]
+    name: Option<Name>,
     /// Where the endpoint is: http://HOST:PORT
     #[arg(value_name = "URL", group = "place")]
     positional_url: Option<String>,
@@ -53,6 +69,11 @@ pub(crate) struct Arguments {
     /// What is spoken there [default: http]
     #[arg(long, requires = "host")]
     scheme: Option<String>,
+    /// Many at once, from a YAML file; - is stdin
+    #[arg(short, long, group = "place", value_name = "FILE",
+        conflicts_with_all = ["id", "ttl", "tags", "meta", "zone", "weight", "port_name", "checks",
+            "check_interval", "initial_health"])]
+    file: Option<PathBuf>,
     /// Who it is within the service [default: HOST:PORT]
     #[arg(long, value_parser = EndpointId::parse)]
     id: Option<EndpointId>,
@@ -81,8 +102,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     check_interval: Option<Duration>,
     /// A new process: begin a new incarnation even if nothing else is new
-    #[arg(long)]
-    new: bool,
+    #[arg(long = "new")]
+    is_new: bool,
     /// healthy: hand it out before its first probe
     #[arg(long, value_parser = ["unknown", "healthy"], value_name = "HEALTH")]
     initial_health: Option<String>,
@@ -97,13 +118,22 @@ fn named_port(text: &str) -> Result<(String, u16), String> {
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, Failure> {
-    let (method, path) = route(arguments);
-    let body = body(arguments)?.to_string().into_bytes();
-    let path = context.within(path);
-    let answer = context
-        .client
-        .request(method, &path, &[], body.into())
-        .await?;
+    if let Some(file) = &arguments.file {
+        return many::run(file, arguments.is_new, context).await;
+    }
+    let name = arguments
+        .name
+        .as_ref()
+        .expect("clap wants it where there is no file");
+    let body = body(arguments)?;
+    let answer = send(
+        name,
+        arguments.id.as_ref(),
+        arguments.is_new,
+        &body,
+        context,
+    )
+    .await?;
     let registered = answer.read(serde_json::from_slice::<RegistrationAnswer>)?;
     if !context.output.json(&answer.body)? {
         context.output.line(&registered.endpoint.id)?;
@@ -112,18 +142,28 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     Ok(Exit::Done)
 }
 
-/// By id it is put; without one the server makes the id of the address.
-fn route(arguments: &Arguments) -> (Method, Path) {
-    let endpoints = service(&arguments.name).segment("endpoints");
-    let (method, path) = match &arguments.id {
+/// Sends a registration. By id it is put; without one the server makes the id of the address.
+async fn send(
+    name: &Name,
+    id: Option<&EndpointId>,
+    is_new: bool,
+    body: &Value,
+    context: &Context<'_>,
+) -> Result<Answer, ClientError> {
+    let endpoints = service(name).segment("endpoints");
+    let (method, mut path) = match id {
         Some(id) => (Method::PUT, endpoints.segment(id.as_str())),
         None => (Method::POST, endpoints),
     };
-    if arguments.new {
-        (method, path.query("new", "true"))
-    } else {
-        (method, path)
+    if is_new {
+        path = path.query("new", "true");
     }
+    let path = context.within(path);
+    let body = body.to_string().into_bytes();
+    context
+        .client
+        .request(method, &path, &[], body.into())
+        .await
 }
 
 /// The registration: what was said, and the lease in any case.
