@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let request = context
         .client
         .request(Method::DELETE, &path, &[], Vec::new().into());
-    request.await?;
+    request.await?.confirm()?;
     let name = &arguments.name;
     context.output.say(&match &arguments.id {
         Some(id) => format!("deregistered {id} from {name}"),

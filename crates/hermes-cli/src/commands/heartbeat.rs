@@ -78,7 +78,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
                 is_heard = true;
                 context.output.say("heartbeats are accepted again");
             }
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.is_passing() => {
                 // Once is enough: the lease does not run out faster by complaining.
                 if std::mem::take(&mut is_heard) {
                     context.output.say(&format!("{error}; going on"));
@@ -92,16 +92,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
 async fn send(context: &Context<'_>, path: &Path, body: &str) -> Result<(), ClientError> {
     let body = body.to_owned().into();
     let request = context.client.request(Method::PUT, path, &[], body);
-    request.await.map(drop)
-}
-
-/// Whether the next heartbeat may well be accepted.
-fn is_passing(error: &ClientError) -> bool {
-    match error {
-        ClientError::Unreachable { .. } | ClientError::TimedOut { .. } => true,
-        ClientError::Problem(problem) => problem.status == 429 || problem.status >= 500,
-        _ => false,
-    }
+    request.await?.confirm()
 }
 
 /// What is said beside that it lives; nothing where nothing is.

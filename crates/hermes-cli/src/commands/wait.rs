@@ -140,7 +140,7 @@ impl<'a> Wait<'a> {
         let output = self.context.output;
         match follower.connect().await {
             Ok(()) => {}
-            Err(error @ (ClientError::Unreachable { .. } | ClientError::TimedOut { .. })) => {
+            Err(error) if error.is_passing() => {
                 output.say(&format!("{error}; trying again"));
                 follower.again().await?;
             }

@@ -1,15 +1,7 @@
 //! One situation, one exit code: what a script can rely on.
 
-use std::net::TcpListener;
-
-use crate::command::{end, hermes, run};
-use crate::scripted::{Scripted, answer};
+use crate::command::{hermes, run};
 use crate::server::Server;
-
-/// Nobody listens there (port 1 is tcpmux).
-const NOBODY: &str = "http://127.0.0.1:1";
-
-const PROBLEM: &str = "application/problem+json";
 
 #[test]
 fn the_commands_that_ask() {
@@ -121,85 +113,6 @@ fn what_only_the_server_can_judge_is_usage_too() {
     ];
     for (arguments, part) in cases {
         server.run(arguments).exits(2).prints(&[]).says(part);
-    }
-}
-
-#[test]
-fn nobody_there_is_unreachable() {
-    let commands = [
-        "resolve web",
-        "select web",
-        "services",
-        "endpoints web",
-        "status",
-        "register web http://127.0.0.1:9",
-        "deregister web a",
-        "watch",
-        "watch --once",
-    ];
-    for arguments in commands {
-        let ran = run(&format!("{arguments} --addr {NOBODY}"));
-        ran.exits(6)
-            .prints(&[])
-            .says("connection refused")
-            .says("`hermes serve`");
-    }
-    end(hermes("resolve web").env("HERMES_ADDR", NOBODY)).exits(6);
-    run("resolve web --addr http://no-such-host.invalid:1")
-        .exits(6)
-        .says("no-such-host");
-}
-
-#[test]
-fn somebody_silent_is_a_timeout() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = silent.local_addr().unwrap();
-    for arguments in ["resolve web", "watch"] {
-        let ran = run(&format!("{arguments} --addr {address} --timeout 100ms"));
-        ran.exits(4).says("within 0.1 s").says("hint: ");
-    }
-}
-
-#[test]
-fn somebody_else_is_a_failure_that_asks_whether_the_port_is_right() {
-    let pages = [
-        answer("200 OK", "text/html", "<html>Welcome</html>"),
-        answer(
-            "200 OK",
-            "application/json",
-            "{\"selected_url\": \"http://evil\"}",
-        ),
-        answer("404 Not Found", "text/plain", "no"),
-        "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
-    ];
-    for page in pages {
-        let other = Scripted::start(vec![page.clone()]);
-        let ran = run(&format!("resolve web --addr {}", other.url));
-        ran.exits(1)
-            .prints(&[])
-            .says("not as a Hermes server does")
-            .says("right port");
-    }
-    let other = Scripted::start(vec![answer("204 No Content", "text/plain", "")]);
-    run(&format!("deregister web a --addr {}", other.url)).exits(1);
-}
-
-#[test]
-fn a_refusal_is_told_as_the_server_words_it() {
-    let cases = [
-        ("401 Unauthorized", "key_missing", 5),
-        ("403 Forbidden", "not_allowed", 5),
-        ("503 Service Unavailable", "log_unavailable", 1),
-        ("409 Conflict", "of_a_later_day", 1),
-    ];
-    for (status, code, exit) in cases {
-        let number = &status[..3];
-        let body =
-            format!("{{\"code\": \"{code}\", \"status\": {number}, \"detail\": \"Because.\"}}");
-        let server = Scripted::start(vec![answer(status, PROBLEM, &body)]);
-        run(&format!("resolve web --addr {}", server.url))
-            .exits(exit)
-            .says("error: Because.");
     }
 }
 

@@ -4,6 +4,8 @@
 //! No test has a port of its own, sleeps, or cares what runs beside it. What has to be waited for is
 //! read from a pipe, with a deadline.
 
+#[cfg(test)]
+mod bad_servers;
 mod exit_codes;
 mod first_steps;
 #[cfg(target_os = "linux")]

@@ -7,11 +7,15 @@ use hermes_core::address::Address;
 use hermes_core::wire::problem::{PROBLEM_MEDIA_TYPE, Problem};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::HeaderMap;
+use hyper::body::Body;
 use hyper::header::CONTENT_TYPE;
 
 use super::connection::{Response, in_words};
 use super::error::ClientError;
 use super::path::Path;
+
+/// Most bytes of an answer that says no. Whoever has more to say about that is no Hermes server.
+const PROBLEM_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a server answered, complete.
 #[derive(Debug, Clone)]
@@ -35,12 +39,27 @@ impl Answer {
     /// Reads the body: `answer.read(serde_json::from_slice::<ServiceList>)`.
     ///
     /// # Errors
-    /// [`ClientError::Nonsense`] when it is not what is expected.
+    /// [`ClientError::Nonsense`] when it is not JSON, or not what is expected.
     pub fn read<'a, T>(
         &'a self,
         parse: impl FnOnce(&'a [u8]) -> serde_json::Result<T>,
     ) -> Result<T, ClientError> {
+        let media_type = self.header(CONTENT_TYPE.as_str()).unwrap_or("no type");
+        if !media_type.starts_with("application/json") {
+            return Err(self.nonsense(format!("JSON is expected, but this is {media_type}")));
+        }
         parse(&self.body).map_err(|error| self.nonsense(format!("its JSON is odd ({error})")))
+    }
+
+    /// That it is done, where a server has nothing more to say (204).
+    ///
+    /// # Errors
+    /// [`ClientError::Nonsense`] when it says more.
+    pub fn confirm(&self) -> Result<(), ClientError> {
+        match self.status {
+            204 => Ok(()),
+            status => Err(self.nonsense(format!("status {status} where 204 is expected"))),
+        }
     }
 
     pub(super) async fn read_from(
@@ -50,12 +69,22 @@ impl Answer {
     ) -> Result<Self, ClientError> {
         let (head, body) = response.into_parts();
         let address = address.url.clone();
+        let bytes_max = if head.status.as_u16() >= 400 {
+            bytes_max.min(PROBLEM_BYTES_MAX)
+        } else {
+            bytes_max
+        };
+        let too_large = || ClientError::Nonsense {
+            address: address.clone(),
+            what: format!("its answer has more than {bytes_max} bytes"),
+        };
+        // What it announces need not be read to be too much.
+        if body.size_hint().lower() > bytes_max as u64 {
+            return Err(too_large());
+        }
         let body = match Limited::new(body, bytes_max).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let what = format!("its answer has more than {bytes_max} bytes");
-                return Err(ClientError::Nonsense { address, what });
-            }
+            Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
             Err(error) => {
                 let why = format!(
                     "the connection broke amid the answer: {}",

@@ -73,4 +73,15 @@ impl ClientError {
             _ => None,
         }
     }
+
+    /// Whether the same request may well succeed later: nobody is there yet, or the server has too
+    /// much to do.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            Self::Problem(problem) => problem.status == 429 || problem.status >= 500,
+            _ => false,
+        }
+    }
 }
