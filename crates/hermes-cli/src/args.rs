@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
-use crate::commands::{Ask, completions, log, serve};
+use crate::commands::{Ask, completions, config, log, serve};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 
@@ -88,6 +88,7 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     #[command(flatten)]
     Ask(Box<Ask>),
+    Config(config::Arguments),
     Log(log::Arguments),
     Completions(completions::Arguments),
 }
@@ -100,7 +101,7 @@ fn command() -> clap::Command {
         .get_arguments()
         .filter(|argument| argument.is_global_set());
     let hidden: Vec<clap::Arg> = shared.map(|argument| argument.clone().hide(true)).collect();
-    for name in ["serve", "log", "completions"] {
+    for name in ["serve", "config", "log", "completions"] {
         let hidden = hidden.clone();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }
@@ -169,7 +170,7 @@ mod tests {
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help");
         helps.extend(subcommands.map(|sub| (sub.get_name(), help_of(sub))));
-        assert_eq!(helps.len(), 17);
+        assert_eq!(helps.len(), 18);
         for (name, help) in helps {
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             let examples = help.lines().filter(|line| line.starts_with("  hermes "));

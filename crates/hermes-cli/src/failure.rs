@@ -4,6 +4,7 @@ use std::io;
 
 use hermes_core::wire::problem::{Problem, ProblemEndpoint, code};
 use hermes_discovery::client::ClientError;
+use hermes_server::settings::Faults;
 
 use crate::exit::Exit;
 
@@ -16,6 +17,9 @@ pub(crate) enum Failure {
     /// Stdout takes no more. When its reader has left, that is a normal end.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
+    /// Settings are wrong, each of them a fact.
+    #[error("{}", count_of(.0))]
+    Settings(#[from] Faults),
     /// The command itself knows best.
     #[error("{what}")]
     Told {
@@ -49,6 +53,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
             Self::Output(_) => Exit::Failed,
             Self::Told { exit, .. } | Self::Listed { exit, .. } => *exit,
+            Self::Settings(_) => Exit::Usage,
         }
     }
 
@@ -62,6 +67,7 @@ impl Failure {
         let problem = match self {
             Self::Client(ClientError::Problem(problem)) => problem,
             Self::Listed { facts, .. } => return facts.clone(),
+            Self::Settings(faults) => return faults.0.iter().map(ToString::to_string).collect(),
             _ => return Vec::new(),
         };
         let ids = problem.endpoints.iter().map(|endpoint| endpoint.id.len());
@@ -79,7 +85,17 @@ impl Failure {
             Self::Client(error) => hint_of(error),
             Self::Output(_) => Some("look at where stdout leads: is the disk full?".into()),
             Self::Told { hint, .. } | Self::Listed { hint, .. } => hint.clone(),
+            Self::Settings(_) => Some(
+                "`hermes config check` tells when all is right, and with --show every value".into(),
+            ),
         }
+    }
+}
+
+fn count_of(faults: &Faults) -> String {
+    match faults.0.len() {
+        1 => "a setting is wrong".into(),
+        many => format!("{many} settings are wrong"),
     }
 }
 

@@ -8,9 +8,11 @@ mod args;
 mod commands;
 mod exit;
 mod failure;
+mod flags;
 mod output;
 mod spinner;
 mod table;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
     match cli.command {
         Command::Serve(arguments) => commands::serve::run(&arguments, output),
+        Command::Config(arguments) => commands::config::run(&arguments, output),
         Command::Log(arguments) => commands::log::run(&arguments, output),
         Command::Completions(arguments) => commands::completions::run(&arguments, output),
         Command::Ask(ask) => ask.run(&cli.global, output),

@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hermes_core::change::ClusterId;
 use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{self, Engine, TooManyWatchers};
@@ -13,7 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::Api;
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, LogConfig, LogKind};
+use crate::declared::{declare_self, declare_services};
 use crate::log::{FileLog, OpenError};
 use crate::serve;
 
@@ -25,7 +28,22 @@ pub struct Server {
     engine: Engine,
     api: Arc<Api>,
     config: Config,
+    live: Arc<Live>,
     stopping: watch::Sender<bool>,
+}
+
+/// What may change while a server runs.
+#[derive(Debug)]
+struct Live {
+    stop_within: ArcSwap<Duration>,
+}
+
+/// Changes a server while it runs.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    live: Arc<Live>,
+    engine: Engine,
+    address: SocketAddr,
 }
 
 /// Why a server does not start.
@@ -67,12 +85,17 @@ async fn start_engine(config: &Config) -> Result<Engine, StartError> {
         ..config.engine.clone()
     };
     let (clock, new_cluster) = (Clock::system(), ClusterId(fastrand::u64(..)));
-    Ok(match &config.log {
-        LogConfig::Memory => {
+    let LogConfig {
+        kind,
+        directory,
+        options,
+    } = &config.log;
+    Ok(match kind {
+        LogKind::Memory => {
             let log = MemoryLog::new(new_cluster).keeping(engine.feed_changes_max);
             Engine::start(engine, clock, log).await?
         }
-        LogConfig::File { directory, options } => {
+        LogKind::File => {
             let log = FileLog::open(directory, options.clone(), new_cluster)?;
             Engine::start(engine, clock, log).await?
         }
@@ -85,18 +108,44 @@ impl Server {
     /// # Errors
     /// When the address is not a loopback address or cannot be bound, or the log cannot be read.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let listen = config.listen;
-        if !listen.ip().is_loopback() {
-            return Err(StartError::NotLoopback(listen));
+        let address = config.listen;
+        if !address.ip().is_loopback() {
+            return Err(StartError::NotLoopback(address));
         }
-        let bind_error = |source| StartError::Bind {
-            address: listen,
-            source,
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| StartError::Bind { address, source })?;
+        Self::start(listener, config).await
+    }
+
+    /// The same on a socket that is bound already, as systemd hands it over; `config.listen` is not
+    /// used.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub async fn on(listener: std::net::TcpListener, config: Config) -> Result<Self, StartError> {
+        let wrap = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
         };
-        let listener = TcpListener::bind(listen).await.map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
+        let listener = wrap(listener).map_err(|source| StartError::Bind {
+            address: config.listen,
+            source,
+        })?;
+        Self::start(listener, config).await
+    }
+
+    async fn start(listener: TcpListener, config: Config) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(|source| StartError::Bind {
+            address: config.listen,
+            source,
+        })?;
+        if !address.ip().is_loopback() {
+            return Err(StartError::NotLoopback(address));
+        }
         let engine = start_engine(&config).await?;
         let prober = Prober::start(engine.clone(), config.probe.clone())?;
+        declare_services(&engine, &config.services).await;
+        declare_self(&engine, config.register_self.then_some(address)).await;
         let (stopping, stopped) = watch::channel(false);
         let api = Arc::new(Api::new(
             engine.clone(),
@@ -109,6 +158,9 @@ impl Server {
             address,
             engine,
             api,
+            live: Arc::new(Live {
+                stop_within: ArcSwap::from_pointee(config.stop_within),
+            }),
             config,
             stopping,
         })
@@ -120,22 +172,55 @@ impl Server {
         self.address
     }
 
-    /// Serves until `shutdown` is done. Then no more connections are accepted, watchers are told
-    /// goodbye, what is in flight is finished within the configured time, and the engine stops.
+    /// A handle to change it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            live: Arc::clone(&self.live),
+            engine: self.engine.clone(),
+            address: self.address,
+        }
+    }
+
+    /// Serves until `shutdown` is done. Then Hermes is deregistered, watchers are told goodbye, long
+    /// polls are answered, and what is in flight is finished; while that lasts, `/readyz` says that
+    /// the server is stopping. All of it takes no longer than the configured time.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let connections = serve::Connections::new(&self.config.http);
         tokio::select! {
             () = connections.accept(&self.listener, &self.api) => {}
             () = shutdown => {}
         }
-        drop(self.listener);
-        self.stopping.send_replace(true);
-        if tokio::time::timeout(self.config.stop_within, connections.finished())
+        let stop_within = **self.live.stop_within.load();
+        let engine = self.engine.clone();
+        if tokio::time::timeout(stop_within, self.finish(connections))
             .await
             .is_err()
         {
             tracing::warn!("some requests were not finished in time and are cut off");
         }
-        self.engine.stop();
+        engine.stop();
+    }
+
+    async fn finish(self, connections: serve::Connections) {
+        // Before watchers are told goodbye, so that they hear of it.
+        declare_self(&self.engine, None).await;
+        self.stopping.send_replace(true);
+        let late = serve::Connections::late(&self.config.http);
+        tokio::select! {
+            () = connections.finished() => {}
+            () = late.accept(&self.listener, &self.api) => {}
+        }
+        drop(self.listener);
+        late.finished().await;
+    }
+}
+
+impl Handle {
+    /// Takes over what may change while a server runs; the rest of `config` is left alone.
+    pub async fn take_over(&self, config: &Config) {
+        self.live.stop_within.store(Arc::new(config.stop_within));
+        declare_services(&self.engine, &config.services).await;
+        declare_self(&self.engine, config.register_self.then_some(self.address)).await;
     }
 }

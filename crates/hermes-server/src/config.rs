@@ -1,9 +1,12 @@
 //! The settings of a server. Plain data; every field says its default and what raising it costs.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hermes_core::endpoint::Registration;
+use hermes_core::name::Name;
 use hermes_discovery::engine;
 use hermes_discovery::probe;
 
@@ -25,20 +28,56 @@ pub struct Config {
     pub http: HttpLimits,
     /// How long a stopping server waits for what is in flight. Default 10 s.
     pub stop_within: Duration,
+    /// Services that are registered by the configuration itself, static, under the id `default`.
+    /// Default: none.
+    pub services: BTreeMap<Name, Registration>,
+    /// Whether the server registers itself as the service `hermes`. Default: no; `hermes serve` says
+    /// yes.
+    pub register_self: bool,
+    /// What is told on stderr.
+    pub logging: Logging,
 }
 
 /// Where changes go before they count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogConfig {
-    /// Nowhere else: what is registered is forgotten with the process.
+pub struct LogConfig {
+    /// How durable they are. Default: memory; `hermes serve` asks for a file.
+    pub kind: LogKind,
+    /// The directory of a file log; made when it is not there. Default `hermes-data`, in the working
+    /// directory.
+    pub directory: PathBuf,
+    /// How much of the past a file log keeps.
+    pub options: log::Options,
+}
+
+/// How durable changes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogKind {
+    /// They are forgotten with the process.
     Memory,
-    /// Into a directory, where they survive the process and the machine.
-    File {
-        /// The directory; made when it is not there.
-        directory: PathBuf,
-        /// How much of the past is kept.
-        options: log::Options,
-    },
+    /// They survive the process and the machine.
+    File,
+}
+
+/// What is told on stderr, and how. The server itself only calls `tracing`; whoever runs it
+/// subscribes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logging {
+    /// A level, or filters such as `hermes_server=debug,warn`. Default `info`.
+    pub level: String,
+    /// In which form. Default: as fits where stderr leads.
+    pub format: LogFormat,
+}
+
+/// The form of what is told on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Bounds for what strangers send.
@@ -67,15 +106,61 @@ pub struct HttpLimits {
     pub encoded_bytes: usize,
 }
 
+impl Config {
+    /// What `hermes serve` begins with: the default, but on disk, and registered with itself.
+    #[must_use]
+    pub fn served() -> Self {
+        let mut config = Self::default();
+        config.log.kind = LogKind::File;
+        config.register_self = true;
+        config
+    }
+}
+
+/// What a program wants that holds a server within itself: nothing outlives it.
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8001)),
-            log: LogConfig::Memory,
+            log: LogConfig::default(),
             engine: engine::Config::default(),
             probe: probe::Config::default(),
             http: HttpLimits::default(),
             stop_within: Duration::from_secs(10),
+            services: BTreeMap::new(),
+            register_self: false,
+            logging: Logging::default(),
+        }
+    }
+}
+
+impl LogConfig {
+    /// A file log.
+    #[must_use]
+    pub fn on_disk(directory: impl Into<PathBuf>, options: log::Options) -> Self {
+        Self {
+            kind: LogKind::File,
+            directory: directory.into(),
+            options,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            kind: LogKind::Memory,
+            directory: "hermes-data".into(),
+            options: log::Options::default(),
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            level: "info".into(),
+            format: LogFormat::Auto,
         }
     }
 }

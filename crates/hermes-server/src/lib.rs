@@ -12,8 +12,10 @@
 mod api;
 mod app;
 mod config;
+mod declared;
 pub mod log;
 mod serve;
+pub mod settings;
 
-pub use app::{Server, StartError};
-pub use config::{Config, HttpLimits, LogConfig};
+pub use app::{Handle, Server, StartError};
+pub use config::{Config, HttpLimits, LogConfig, LogFormat, LogKind, Logging};

@@ -16,9 +16,11 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) fn hermes(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hermes"));
     command.args(arguments.split_whitespace());
-    let settings = ["ADDR", "NAMESPACE", "TIMEOUT", "LOG_LEVEL"];
-    for name in settings {
-        command.env_remove(format!("HERMES_{name}"));
+    for (name, _) in std::env::vars_os() {
+        let of_ours = |prefix| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if of_ours("HERMES_") || of_ours("SERVICE_DISCOVERY_") {
+            command.env_remove(&name);
+        }
     }
     command.env_remove("NO_COLOR").stdin(Stdio::null());
     command

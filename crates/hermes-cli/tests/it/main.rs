@@ -28,3 +28,5 @@ mod responder;
 mod scripted;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod settings;

@@ -38,7 +38,8 @@ fn it_listens_on_loopback_only_and_says_why() {
     for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8001"] {
         let ran = run(&format!("serve --listen {open}")).exits(2).prints(&[]);
         ran.says("this release has no keys")
-            .says("--listen 127.0.0.1:");
+            .says("--listen: listen is")
+            .says("127.0.0.1:");
     }
 }
 

@@ -14,9 +14,17 @@ impl Server {
         Self::start_with("--log memory")
     }
 
-    /// With more arguments than where to listen.
+    /// With more arguments than where to listen. Unless they say otherwise, it does not register
+    /// itself, so that what a test sees is its own, and talks as it does to people.
     pub(crate) fn start_with(arguments: &str) -> Self {
-        let command = hermes(&format!("serve --listen 127.0.0.1:0 {arguments}"));
+        let mut command = hermes(&format!("serve --listen 127.0.0.1:0 {arguments}"));
+        command.env("HERMES_REGISTER_SELF", "false");
+        command.env("HERMES_LOG_FORMAT", "text");
+        Self::of(command)
+    }
+
+    /// The server that `command` starts.
+    pub(crate) fn of(command: std::process::Command) -> Self {
         let mut running = Running::start(command);
         let first = running.out.next().unwrap_or_default();
         let Some(url) = first.strip_prefix("listening on ") else {

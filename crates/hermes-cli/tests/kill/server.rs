@@ -29,7 +29,14 @@ pub(crate) fn serve_with(command: &mut Command, directory: &Path, arguments: &st
         command.env_remove(format!("HERMES_{name}"));
     }
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--register-self",
+            "false",
+        ])
+        .arg("--data-dir")
         .arg(directory)
         .args(arguments.split_whitespace())
         .stdin(Stdio::null())

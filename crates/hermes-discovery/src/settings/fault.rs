@@ -13,7 +13,7 @@ pub enum Place {
     /// Nowhere: it is the default.
     Default,
     /// In a flag of the command line, as it is written: `--interval`.
-    Flag(&'static str),
+    Flag(String),
     /// In an environment variable of this name.
     Variable(String),
     /// In a file.

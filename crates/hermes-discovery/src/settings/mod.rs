@@ -225,8 +225,11 @@ pub fn variables_of_process() -> Variables {
         .collect()
 }
 
-/// A file of at most [`FILE_BYTES_MAX`] bytes of UTF-8.
-fn read_file(path: &Path) -> io::Result<String> {
+/// The text of a file of at most [`FILE_BYTES_MAX`] bytes of UTF-8.
+///
+/// # Errors
+/// When it cannot be read, or is longer.
+pub fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let mut file = std::fs::File::open(path)?.take(FILE_BYTES_MAX as u64 + 1);
     file.read_to_string(&mut text)?;

@@ -30,6 +30,8 @@ pub(crate) struct Connections {
     permits: Arc<Semaphore>,
     most: usize,
     limits: HttpLimits,
+    /// Whether the server is stopping already, so that one request is all that is answered.
+    are_late: bool,
 }
 
 impl Connections {
@@ -39,6 +41,15 @@ impl Connections {
             permits: Arc::new(Semaphore::new(most)),
             most,
             limits: limits.clone(),
+            are_late: false,
+        }
+    }
+
+    /// Those that come while the server is stopping: each has one request answered.
+    pub(crate) fn late(limits: &HttpLimits) -> Self {
+        Self {
+            are_late: true,
+            ..Self::new(limits)
         }
     }
 
@@ -57,7 +68,8 @@ impl Connections {
                 }
             };
             let peer = Peer::at(peer);
-            let connection = serve_one(stream, peer, Arc::clone(api), self.limits.clone());
+            let (api, limits) = (Arc::clone(api), self.limits.clone());
+            let connection = serve_one(stream, peer, api, limits, self.are_late);
             tokio::spawn(async move {
                 connection.await;
                 drop(permit);
@@ -75,7 +87,13 @@ impl Connections {
 
 /// Serves one connection to its end: the client's, the watchdog's, or a graceful one when the server
 /// stops.
-async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, limits: HttpLimits) {
+async fn serve_one(
+    stream: TcpStream,
+    peer: Peer,
+    api: Arc<Api>,
+    limits: HttpLimits,
+    is_late: bool,
+) {
     // Answers are written in one piece, so there is nothing to wait for.
     stream.set_nodelay(true).ok();
     let activity = Arc::new(Activity::new());
@@ -89,6 +107,7 @@ async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, limits: HttpLim
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let connection = http1::Builder::new()
         .max_header_size(limits.head_bytes)
+        .keep_alive(!is_late)
         .header_read_timeout(None)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
@@ -100,7 +119,7 @@ async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, limits: HttpLim
         biased;
         _ended = connection.as_mut() => return,
         () = watchdog.as_mut() => return,
-        () = stopping.as_mut() => {}
+        () = stopping.as_mut(), if !is_late => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

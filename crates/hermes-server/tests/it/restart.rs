@@ -25,10 +25,7 @@ async fn bound_on(directory: &Path, options: &Options) -> Server {
     loop {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log: LogConfig::File {
-                directory: directory.to_owned(),
-                options: options.clone(),
-            },
+            log: LogConfig::on_disk(directory, options.clone()),
             ..Config::default()
         };
         match Server::bind(config).await {

@@ -583,14 +583,14 @@ async fn a_resume_point_that_the_feed_has_dropped_is_compacted() {
 async fn durable(directory: &Path, snapshot_changes: u64, horizon_changes: u64) -> TestServer {
     TestServer::with(|config| {
         config.engine.feed_changes_max = 10;
-        config.log = LogConfig::File {
-            directory: directory.to_owned(),
-            options: log::Options {
+        config.log = LogConfig::on_disk(
+            directory.to_owned(),
+            log::Options {
                 snapshot_changes,
                 horizon_changes,
                 ..log::Options::default()
             },
-        };
+        );
     })
     .await
 }

@@ -50,6 +50,7 @@ macro_rules! guides {
 }
 
 guides! {
+    configuration: "configuration.md",
     first_steps: "first-steps.md",
 }
 

@@ -1,0 +1,466 @@
+//! The table of all settings.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::lens::{Lens, Number};
+use crate::config::Config;
+
+/// One setting: a row of the table.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key in the file; a dot stands for a section.
+    pub key: &'static str,
+    /// Where it stands in the help and in the reference.
+    pub group: Group,
+    /// When another value begins to count.
+    pub takes: Takes,
+    /// What it is, in a line.
+    pub what: &'static str,
+    /// What one should know before changing it; may be empty.
+    pub more: &'static str,
+    /// A variable of the second seed document that is read, too, below `HERMES_*`.
+    pub elder: Option<&'static str>,
+    lens: Lens,
+}
+
+/// What a setting is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The server as a whole.
+    Server,
+    /// What is kept of the past.
+    History,
+    /// What strangers may send.
+    Requests,
+    /// What one registration may hold.
+    Registrations,
+    /// What the registry may hold.
+    Registry,
+    /// What watchers may take.
+    Watchers,
+    /// What the health probes may take.
+    Probes,
+}
+
+/// When another value begins to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// As soon as the settings are read again (SIGHUP).
+    AtOnce,
+    /// With the next start.
+    Restart,
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Setting {}
+
+impl Group {
+    /// Every group, in the order of the reference.
+    pub const ALL: [Self; 7] = [
+        Self::Server,
+        Self::History,
+        Self::Requests,
+        Self::Registrations,
+        Self::Registry,
+        Self::Watchers,
+        Self::Probes,
+    ];
+
+    /// Its heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Server => "Server",
+            Self::History => "History",
+            Self::Requests => "Limits of requests",
+            Self::Registrations => "Limits of a registration",
+            Self::Registry => "Limits of the registry",
+            Self::Watchers => "Limits of watchers",
+            Self::Probes => "Limits of health probes",
+        }
+    }
+}
+
+impl Setting {
+    /// Its environment variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("HERMES_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Its flag of `hermes serve`, without the dashes. Limits have none: they belong to a machine,
+    /// not to a command.
+    #[must_use]
+    pub fn flag(&self) -> Option<String> {
+        let has_flag = !self.key.starts_with("limits.");
+        has_flag.then(|| self.key.replace(['.', '_'], "-"))
+    }
+
+    /// The word for its values.
+    #[must_use]
+    pub fn placeholder(&self) -> &'static str {
+        self.lens.placeholder()
+    }
+
+    /// Its value in `config`, as every layer would read it.
+    #[must_use]
+    pub fn value(&self, config: &Config) -> String {
+        self.lens.value(&mut config.clone())
+    }
+
+    /// What it is when nobody says anything.
+    #[must_use]
+    pub fn default(&self) -> String {
+        self.value(&Config::served())
+    }
+
+    /// What its value may be, to stand behind "expected is".
+    #[must_use]
+    pub fn expects(&self) -> String {
+        self.lens.expects(&mut Config::served())
+    }
+
+    /// Takes the value that `text` says; `None` when that is not what is expected, and nothing has
+    /// changed.
+    #[must_use]
+    pub fn set(&self, config: &mut Config, text: &str) -> Option<()> {
+        self.lens.set(config, text)
+    }
+
+    /// Two values that may be set, for tests of every setting.
+    #[cfg(test)]
+    pub(super) fn samples(&self) -> [String; 2] {
+        self.lens.samples(&mut Config::served())
+    }
+
+    const fn new(key: &'static str, group: Group, lens: Lens, what: &'static str) -> Self {
+        Self {
+            key,
+            group,
+            takes: Takes::Restart,
+            what,
+            more: "",
+            elder: None,
+            lens,
+        }
+    }
+
+    const fn at_once(mut self) -> Self {
+        self.takes = Takes::AtOnce;
+        self
+    }
+
+    const fn more(mut self, more: &'static str) -> Self {
+        self.more = more;
+        self
+    }
+}
+
+const fn from_millis_to(min: u64, max_secs: u64) -> RangeInclusive<Duration> {
+    RangeInclusive::new(Duration::from_millis(min), Duration::from_secs(max_secs))
+}
+
+const fn count(max: u64, at: fn(&mut Config) -> &mut dyn Number) -> Lens {
+    Lens::Count(RangeInclusive::new(1, max), at)
+}
+
+const fn size(min: u64, max: u64, at: fn(&mut Config) -> &mut dyn Number) -> Lens {
+    Lens::Size(RangeInclusive::new(min, max), at)
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const DAY: u64 = 24 * 60 * 60;
+
+/// Every setting. Its default is that of [`Config`].
+pub static SETTINGS: &[Setting] = &[
+    Setting::new(
+        "listen",
+        Group::Server,
+        Lens::Address(|c| &mut c.listen),
+        "Where to listen; port 0 picks a free one",
+    )
+    .more(
+        "Only loopback addresses, as there are no keys yet. A socket that systemd hands over is used \
+         instead.",
+    ),
+    Setting::new(
+        "data_dir",
+        Group::Server,
+        Lens::Directory(|c| &mut c.log.directory),
+        "Where what is registered is kept; made when it is not there",
+    ),
+    Setting::new(
+        "log",
+        Group::Server,
+        Lens::Word(|c| &mut c.log.kind),
+        "How durable changes are: file (on disk) or memory (gone with the process)",
+    ),
+    Setting::new(
+        "register_self",
+        Group::Server,
+        Lens::Switch(|c| &mut c.register_self),
+        "Whether Hermes is found through itself, as the service `hermes`",
+    )
+    .at_once()
+    .more("It is deregistered when the server stops."),
+    Setting::new(
+        "log_level",
+        Group::Server,
+        Lens::Filter(|c| &mut c.logging.level),
+        "What is told on stderr: off, error, warn, info, debug, trace, or filters by module",
+    )
+    .at_once()
+    .more("Filters are `module=level`, with commas between them: `hermes_server=debug,warn`."),
+    Setting::new(
+        "log_format",
+        Group::Server,
+        Lens::Word(|c| &mut c.logging.format),
+        "In which form: text, json (an object a line), or auto: text on a terminal, else json",
+    ),
+    Setting::new(
+        "stop_within",
+        Group::Server,
+        Lens::Time(from_millis_to(0, 3_600), |c| &mut c.stop_within),
+        "How long a stopping server waits for what is in flight",
+    )
+    .at_once(),
+    Setting::new(
+        "known_for",
+        Group::Server,
+        Lens::Time(from_millis_to(1_000, 365 * DAY), |c| {
+            &mut c.engine.limits.known_for
+        }),
+        "How long a service stays known after its last endpoint",
+    ),
+    Setting::new(
+        "progress_interval",
+        Group::Server,
+        Lens::Time(from_millis_to(100, 5), |c| &mut c.engine.progress_interval),
+        "The longest time in which a watcher hears nothing",
+    )
+    .more("Clients take twice its length without a word for a broken stream, so it cannot be longer."),
+    Setting::new(
+        "horizon",
+        Group::History,
+        Lens::Time(from_millis_to(1_000, 365 * DAY), |c| {
+            &mut c.log.options.horizon
+        }),
+        "How long changes are kept at most",
+    ),
+    Setting::new(
+        "horizon_changes",
+        Group::History,
+        count(1_000_000_000, |c| &mut c.log.options.horizon_changes),
+        "How many changes are kept, for watchers that come back and for looking back",
+    ),
+    Setting::new(
+        "snapshot_changes",
+        Group::History,
+        count(1_000_000_000, |c| &mut c.log.options.snapshot_changes),
+        "After how many changes the state is written down, which makes starts short",
+    ),
+    Setting::new(
+        "segment_size",
+        Group::History,
+        size(64 * KIB, 4 * GIB, |c| &mut c.log.options.segment_bytes),
+        "After how many bytes another file of the log is begun",
+    ),
+    Setting::new(
+        "limits.connections",
+        Group::Requests,
+        count(1_000_000, |c| &mut c.http.connections),
+        "Connections at the same time; more wait to be accepted",
+    )
+    .more("Each costs about 20 KiB and an open file."),
+    Setting::new(
+        "limits.head_size",
+        Group::Requests,
+        size(8 * KIB, MIB, |c| &mut c.http.head_bytes),
+        "Bytes of a request's head",
+    ),
+    Setting::new(
+        "limits.head_within",
+        Group::Requests,
+        Lens::Time(from_millis_to(10, 3_600), |c| &mut c.http.head_within),
+        "Time for a request's head, from its first byte",
+    ),
+    Setting::new(
+        "limits.body_size",
+        Group::Requests,
+        size(KIB, 16 * MIB, |c| &mut c.http.body_bytes),
+        "Bytes of a request's body",
+    ),
+    Setting::new(
+        "limits.body_within",
+        Group::Requests,
+        Lens::Time(from_millis_to(10, 3_600), |c| &mut c.http.body_within),
+        "Time for a request's body",
+    ),
+    Setting::new(
+        "limits.heartbeats_size",
+        Group::Requests,
+        size(KIB, 64 * MIB, |c| &mut c.http.heartbeats_bytes),
+        "Bytes of a body of many heartbeats",
+    ),
+    Setting::new(
+        "limits.idle",
+        Group::Requests,
+        Lens::Time(from_millis_to(100, DAY), |c| &mut c.http.idle),
+        "Time that a connection may do nothing",
+    ),
+    Setting::new(
+        "limits.inbox",
+        Group::Requests,
+        count(1_000_000, |c| &mut c.engine.requests_max),
+        "Writing requests that may wait; one more is refused as overloaded",
+    )
+    .more("Raising it trades memory and waiting time for fewer refusals in a burst."),
+    Setting::new(
+        "limits.cursors",
+        Group::Requests,
+        count(100_000, |c| &mut c.http.cursors),
+        "Lists of services that are kept for their next page",
+    ),
+    Setting::new(
+        "limits.lists_size",
+        Group::Requests,
+        size(0, 64 * GIB, |c| &mut c.http.encoded_bytes),
+        "Bytes of encoded lists that are kept for the next reader",
+    ),
+    Setting::new(
+        "limits.services",
+        Group::Registry,
+        count(100_000_000, |c| &mut c.engine.limits.services),
+        "Services in all namespaces together",
+    ),
+    Setting::new(
+        "limits.endpoints",
+        Group::Registry,
+        count(1_000_000, |c| &mut c.engine.limits.endpoints_per_service),
+        "Endpoints of one service",
+    ),
+    Setting::new(
+        "limits.gone",
+        Group::Registry,
+        count(1_000_000, |c| &mut c.engine.limits.gone_per_service),
+        "Removed endpoints that a service remembers, to tell a late heartbeat what happened",
+    ),
+    Setting::new(
+        "limits.endpoints_size",
+        Group::Registry,
+        size(0, 64 * GIB, |c| &mut c.engine.limits.encoded_bytes),
+        "Bytes of encoded endpoints that are kept for the next reader",
+    )
+    .more("Beyond it, endpoints are encoded for each answer."),
+    Setting::new(
+        "limits.watchers",
+        Group::Watchers,
+        count(1_000_000, |c| &mut c.engine.watchers_max),
+        "Watchers at the same time",
+    ),
+    Setting::new(
+        "limits.watch_services",
+        Group::Watchers,
+        count(100_000, |c| &mut c.http.watch_services),
+        "Services that one watcher may name",
+    ),
+    Setting::new(
+        "limits.watcher_changes",
+        Group::Watchers,
+        count(1_000_000, |c| &mut c.engine.watcher_changes_max),
+        "Changes that wait for one watcher before it has to catch up",
+    ),
+    Setting::new(
+        "limits.watcher_size",
+        Group::Watchers,
+        size(KIB, GIB, |c| &mut c.engine.watcher_bytes_max),
+        "Bytes of those changes",
+    ),
+    Setting::new(
+        "limits.feed_changes",
+        Group::Watchers,
+        count(100_000_000, |c| &mut c.engine.feed_changes_max),
+        "Changes kept in memory for watchers that resume or fell behind",
+    ),
+    Setting::new(
+        "limits.feed_size",
+        Group::Watchers,
+        size(KIB, 64 * GIB, |c| &mut c.engine.feed_bytes_max),
+        "Bytes of those changes",
+    ),
+    Setting::new(
+        "limits.probes",
+        Group::Probes,
+        count(100_000, |c| &mut c.probe.concurrency),
+        "Probes under way at the same time; what is due beyond that waits",
+    )
+    .more("Each costs an open file and some 40 KiB."),
+    Setting::new(
+        "limits.probe_connections",
+        Group::Probes,
+        Lens::Count(RangeInclusive::new(0, 1_000_000), |c| {
+            &mut c.probe.kept_connections_max
+        }),
+        "Connections kept open between two probes of the same endpoint",
+    )
+    .more("Each costs an open file and some 20 KiB here, and an idle connection at the endpoint."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::settings::differences;
+
+    #[test]
+    fn every_setting_is_one_field_and_reads_what_it_shows() {
+        for setting in SETTINGS {
+            let mut config = Config::served();
+            assert!(
+                setting.set(&mut config, &setting.default()).is_some(),
+                "{}: its default is refused",
+                setting.key
+            );
+            for sample in setting.samples() {
+                setting.set(&mut config, &sample).unwrap();
+                assert_eq!(setting.value(&config), sample, "{}", setting.key);
+            }
+            let changed = differences(&Config::served(), &config);
+            let keys: Vec<&str> = changed.iter().map(|change| change.setting.key).collect();
+            assert!(keys.iter().all(|key| *key == setting.key), "{keys:?}");
+            for nonsense in ["", "a b", "-1", "\u{1f980}"] {
+                let kept = setting.value(&config);
+                let is_text = matches!(setting.lens, Lens::Directory(_));
+                if !is_text || nonsense.is_empty() {
+                    assert!(
+                        setting.set(&mut config, nonsense).is_none(),
+                        "{}",
+                        setting.key
+                    );
+                    assert_eq!(setting.value(&config), kept);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_key_a_variable_or_a_flag() {
+        let mut seen = BTreeSet::new();
+        for setting in SETTINGS {
+            assert!(seen.insert(setting.variable()), "{}", setting.key);
+            let fine = |b: u8| b.is_ascii_lowercase() || b == b'_' || b == b'.';
+            assert!(setting.key.bytes().all(fine), "{}", setting.key);
+            assert!(setting.key.matches('.').count() <= 1, "{}", setting.key);
+            assert!(!setting.what.ends_with('.'), "{}", setting.key);
+        }
+    }
+}
