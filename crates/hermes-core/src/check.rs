@@ -33,6 +33,9 @@ pub struct Check {
     pub fall: u32,
     /// How long after registration failures do not count.
     pub grace: Duration,
+    /// How TLS is spoken. `None`: verified against what the system trusts where the port's scheme is
+    /// `https`, and not at all elsewhere.
+    pub tls: Option<Box<TlsOptions>>,
     /// Recorded and shown, but without effect on the endpoint's health.
     pub dry_run: bool,
 }
@@ -60,6 +63,27 @@ pub struct HttpCheck {
     pub expect_status: Vec<StatusMatch>,
     /// Text that must occur in the first 4 KiB of the body.
     pub expect_body: Option<String>,
+}
+
+/// How a probe speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsOptions {
+    /// The name that the certificate must be for; the registered host unless said otherwise.
+    pub server_name: Option<String>,
+    /// The authority that is trusted instead of the system's: certificates in PEM.
+    pub ca: Option<String>,
+    /// Whether the certificate is verified at all.
+    pub verify: bool,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            server_name: None,
+            ca: None,
+            verify: true,
+        }
+    }
 }
 
 /// Methods that a probe may use: those that change nothing.
@@ -128,6 +152,7 @@ impl Check {
             rise: 1,
             fall: 1,
             grace: Duration::ZERO,
+            tls: None,
             dry_run: false,
         }
     }

@@ -19,6 +19,8 @@ pub const PORTS_MAX: usize = 16;
 pub const CHECKS_MAX: usize = 8;
 /// Most bytes of text that a check expects in a body.
 pub const EXPECT_BODY_MAX: usize = 256;
+/// Most bytes of the authority that a check brings along.
+pub const TLS_CA_MAX: usize = 16 * 1024;
 /// Most bytes of a check's path.
 pub const CHECK_PATH_MAX: usize = 256;
 /// Deepest nesting of a JSON body.

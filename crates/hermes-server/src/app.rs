@@ -10,7 +10,7 @@ use hermes_core::change::ClusterId;
 use hermes_discovery::clock::Clock;
 use hermes_discovery::engine::{self, Engine, TooManyWatchers};
 use hermes_discovery::log::{LogError, MemoryLog};
-use hermes_discovery::probe::Prober;
+use hermes_discovery::probe::{self, Prober};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -102,6 +102,15 @@ async fn start_engine(config: &Config) -> Result<Engine, StartError> {
     })
 }
 
+/// The settings of the probes of a server that listens on `address`: it does not probe itself, and
+/// loopback only when whoever registers must be there as well.
+fn probing_from(config: &probe::Config, address: SocketAddr) -> probe::Config {
+    let mut config = config.clone();
+    config.reach.own.push(address);
+    config.reach.loopback &= address.ip().is_loopback();
+    config
+}
+
 impl Server {
     /// Binds the socket and starts the engine and its probes.
     ///
@@ -143,7 +152,7 @@ impl Server {
             return Err(StartError::NotLoopback(address));
         }
         let engine = start_engine(&config).await?;
-        let prober = Prober::start(engine.clone(), config.probe.clone())?;
+        let prober = Prober::start(engine.clone(), probing_from(&config.probe, address))?;
         declare_services(&engine, &config.services).await;
         declare_self(&engine, config.register_self.then_some(address)).await;
         let (stopping, stopped) = watch::channel(false);

@@ -8,9 +8,12 @@ use super::answer::Seconds;
 use super::fields::{Fields, expected, invalid};
 use super::problem::Problem;
 use super::request::{bounded_text, read_port_name};
-use crate::check::{CHECK_NAME_LENGTH_MAX, Check, CheckKind, HttpCheck, HttpMethod, StatusMatch};
+use crate::address::{HOST_LENGTH_MAX, Host};
+use crate::check::{
+    CHECK_NAME_LENGTH_MAX, Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions,
+};
 use crate::endpoint::Registration;
-use crate::limits::{CHECK_PATH_MAX, EXPECT_BODY_MAX, TTL_MAX};
+use crate::limits::{CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_MAX};
 use crate::name::Name;
 
 /// The checks of a registration, from the items of its list.
@@ -83,12 +86,43 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
         return Err(invalid(&fields.pointer("grace"), "it is at most 24 h"));
     }
     check.dry_run = fields.boolean("dry_run")?.unwrap_or_default();
-    if fields.take("tls").is_some() {
-        let what = "TLS options of checks are not offered by this release";
-        return Err(invalid(&fields.pointer("tls"), what));
-    }
+    check.tls = read_tls(&mut fields, &check.kind)?;
     fields.finish()?;
     Ok(check)
+}
+
+fn read_tls(fields: &mut Fields, kind: &CheckKind) -> Result<Option<Box<TlsOptions>>, Problem> {
+    let Some(value) = fields.take("tls") else {
+        return Ok(None);
+    };
+    let mut tls = Fields::of(value, fields.pointer("tls"))?;
+    if *kind == CheckKind::Heartbeat {
+        let what = "a heartbeat check opens no connection; leave it out";
+        return Err(invalid(&fields.pointer("tls"), what));
+    }
+    let server_name = bounded_text(&mut tls, "server_name", HOST_LENGTH_MAX)?;
+    if server_name
+        .as_deref()
+        .is_some_and(|name| Host::parse(name).is_err())
+    {
+        let what = "the name that the certificate is for is expected, such as web.example.org";
+        return Err(invalid(&tls.pointer("server_name"), what));
+    }
+    let ca = bounded_text(&mut tls, "ca", TLS_CA_MAX)?;
+    if ca
+        .as_deref()
+        .is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE-----"))
+    {
+        let what = "certificates in PEM are expected, as text";
+        return Err(invalid(&tls.pointer("ca"), what));
+    }
+    let verify = tls.boolean("verify")?.unwrap_or(true);
+    tls.finish()?;
+    Ok(Some(Box::new(TlsOptions {
+        server_name,
+        ca,
+        verify,
+    })))
 }
 
 fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
@@ -192,6 +226,13 @@ pub fn check_json(check: &Check) -> Map<String, Value> {
     put("rise", json!(check.rise));
     put("fall", json!(check.fall));
     put("grace", seconds(check.grace));
+    if check.kind != CheckKind::Heartbeat {
+        let tls = check
+            .tls
+            .as_deref()
+            .map(|tls| json!({"server_name": tls.server_name, "ca": tls.ca, "verify": tls.verify}));
+        put("tls", json!(tls));
+    }
     put("dry_run", json!(check.dry_run));
     members
 }

@@ -439,7 +439,23 @@ fn when_a_check_runs_has_its_bounds() {
         (http("grace", &json!(-1)), field("/checks/0/grace")),
         (http("dry_run", &json!(1)), field("/checks/0/dry_run")),
         (
-            http("tls", &json!({"verify": false})),
+            http("tls", &json!({"verify": "no"})),
+            field("/checks/0/tls/verify"),
+        ),
+        (
+            http("tls", &json!({"server_name": "a b"})),
+            field("/checks/0/tls/server_name"),
+        ),
+        (
+            http("tls", &json!({"ca": "none"})),
+            field("/checks/0/tls/ca"),
+        ),
+        (
+            http("tls", &json!({"veryfi": true})),
+            unknown("/checks/0/tls/veryfi", &["verify"]),
+        ),
+        (
+            json!({"type": "heartbeat", "tls": {}}),
             field("/checks/0/tls"),
         ),
         (

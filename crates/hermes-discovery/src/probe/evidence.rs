@@ -12,6 +12,8 @@ use std::time::Duration;
 use hermes_core::check::{EVIDENCE_LENGTH_MAX, HttpCheck, HttpMethod, StatusMatch};
 use hermes_core::health::Health;
 
+use super::reach::Refused;
+
 /// Bytes of a path that evidence shows; what follows it matters more than its end.
 const PATH_SHOWN_MAX: usize = 96;
 /// What systems answer when no more files may be open: ENFILE and EMFILE, and WSAEMFILE.
@@ -35,6 +37,8 @@ pub(super) enum Failure {
     Told(Arc<str>),
     /// Something was answered that is no answer; asking again would not help.
     Nonsense(&'static str),
+    /// Hermes does not probe there.
+    Refused(Refused),
     /// This machine could not ask, which says nothing about whom it wanted to ask.
     OwnLimit,
 }
@@ -88,12 +92,18 @@ impl Failure {
         }
     }
 
+    /// Whether another attempt would come to the same.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Nonsense(_) | Self::Refused(_))
+    }
+
     /// The failure in words, after so many attempts of `timeout` each.
     pub(super) fn words(&self, timeout: Duration, attempts: u32) -> String {
         let what = match self {
             Self::Silence => format!("no answer within {}", span(timeout)),
             Self::Broken(words) | Self::Nonsense(words) => (*words).to_owned(),
             Self::Told(words) => words.to_string(),
+            Self::Refused(refused) => refused.to_string(),
             Self::OwnLimit => "this machine has too many files open".to_owned(),
         };
         if attempts > 1 {

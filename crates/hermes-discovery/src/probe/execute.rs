@@ -10,10 +10,11 @@
 //! catalog shows at that moment, for that very incarnation and check. So an edge is reported once, a
 //! report that failed is made again with the next result, and a result that is too late is dropped.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hermes_core::check::{Check, CheckKind};
+use hermes_core::check::{Check, CheckKind, TlsOptions};
 use hermes_core::command::Report;
 use hermes_core::endpoint::Endpoint;
 use hermes_core::health::{Health, Streak};
@@ -24,8 +25,10 @@ use tokio::time::{Instant, sleep};
 use super::dial::Dialer;
 use super::evidence::{Failure, Seen, bounded, span};
 use super::http::{self, Connection};
+use super::line::Line;
 use super::own::{self, Asked, Probe};
 use super::tcp;
+use super::tls::Tls;
 use crate::engine::Engine;
 
 /// Between two attempts.
@@ -36,6 +39,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Context {
     pub(super) engine: Engine,
     pub(super) dialer: Dialer,
+    pub(super) tls: Tls,
     pub(super) user_agent: HeaderValue,
     /// What probes in the place of the built-in ones.
     pub(super) own: Option<Arc<dyn Probe>>,
@@ -117,10 +121,10 @@ async fn probe(context: &Context, job: &mut Job) -> Found {
     }
     let (interval, attempts_max) = (job.check().interval, job.check().attempts);
     let began = Instant::now();
-    let mut attempts = 0;
+    let (mut attempts, mut pinned) = (0, None);
     loop {
         let was_kept = job.kept.is_some();
-        let failure = match attempt(context, job).await {
+        let failure = match attempt(context, job, &mut pinned).await {
             Ok(seen) => return Found::Result(seen),
             Err(Failure::OwnLimit) => return Found::OwnLimit,
             Err(failure) => failure,
@@ -135,8 +139,8 @@ async fn probe(context: &Context, job: &mut Job) -> Found {
             service = %job.endpoint.service, id = %job.endpoint.id, check = %job.check().name,
             attempt = attempts, evidence = words, "attempt failed"
         );
-        let is_final = matches!(failure, Failure::Nonsense(_)) || attempts >= attempts_max;
-        if is_final || !is_early(began.elapsed() + PAUSE) {
+        let is_last = failure.is_final() || attempts >= attempts_max;
+        if is_last || !is_early(began.elapsed() + PAUSE) {
             let words = failure.words(job.check().timeout, attempts);
             return Found::Result(Seen::unhealthy(words));
         }
@@ -144,8 +148,12 @@ async fn probe(context: &Context, job: &mut Job) -> Found {
     }
 }
 
-/// One attempt at a check that asks.
-async fn attempt(context: &Context, job: &mut Job) -> Result<Seen, Failure> {
+/// One attempt at a check that asks. `pinned` is where this probe dials, once that was found out.
+async fn attempt(
+    context: &Context,
+    job: &mut Job,
+    pinned: &mut Option<Vec<SocketAddr>>,
+) -> Result<Seen, Failure> {
     if let Some(own) = &context.own {
         let endpoint = Arc::clone(&job.endpoint);
         let asked = Asked {
@@ -154,30 +162,46 @@ async fn attempt(context: &Context, job: &mut Job) -> Result<Seen, Failure> {
         };
         return own::attempt(&**own, asked).await;
     }
-    let kept = job.kept.take();
+    let mut kept = job.kept.take();
     let (registration, check) = (job.endpoint.registration(), job.check());
     let Some(port) = registration.ports.get(check.port.as_str()) else {
         return Err(Failure::Nonsense("it has no port of the name in the check"));
     };
-    let (host, number) = (&registration.address.host, port.port);
-    let (deadline, dialer) = (Instant::now() + check.timeout, &context.dialer);
-    match &check.kind {
-        CheckKind::Http(_) if port.scheme.as_str() == "https" => {
-            tcp::attempt_before_tls(host, number, deadline, dialer).await
+    let (host, deadline) = (&registration.address.host, Instant::now() + check.timeout);
+    if pinned.is_none() {
+        match context.dialer.addresses(host, port.port, deadline).await {
+            Ok(addresses) => {
+                kept = kept.filter(|kept| addresses.contains(&kept.peer));
+                *pinned = Some(addresses);
+            }
+            // Without a name server, what answers over a connection from before still answers.
+            Err(Failure::Broken(_)) if kept.is_some() => {}
+            Err(failure) => return Err(failure),
         }
+    }
+    let tls = match &check.tls {
+        None if port.scheme.as_str() == "https" => Some(TlsOptions::default()),
+        options => options.as_deref().cloned(),
+    };
+    let line = Line {
+        dialer: &context.dialer,
+        tls: tls.as_ref().map(|options| (&context.tls, options)),
+        host,
+        addresses: pinned.as_deref().unwrap_or_default(),
+        deadline,
+    };
+    match &check.kind {
         CheckKind::Http(http) => {
             let ask = http::Ask {
                 check: http,
-                host,
-                port: number,
+                port: port.port,
                 user_agent: &context.user_agent,
-                deadline,
             };
-            let (seen, kept) = http::attempt(&ask, kept, dialer).await?;
+            let (seen, kept) = http::attempt(&ask, &line, kept).await?;
             job.kept = kept;
             Ok(seen)
         }
-        CheckKind::Tcp | CheckKind::Heartbeat => tcp::attempt(host, number, deadline, dialer).await,
+        CheckKind::Tcp | CheckKind::Heartbeat => tcp::attempt(&line).await,
     }
 }
 

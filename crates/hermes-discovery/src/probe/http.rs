@@ -5,6 +5,7 @@
 //! longer, or has not ended soon after the verdict, the connection is closed instead of being read
 //! empty. Redirects are answers like any other and are not followed; there are no cookies.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +17,12 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::dial::Dialer;
 use super::evidence::{Failure, Seen, question, span, statuses};
+use super::line::{Line, Stream};
 
 /// Bytes of a body that are looked at.
 const BODY_MAX: usize = 4 * 1024;
@@ -34,16 +35,15 @@ const DRAIN_MAX: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Ask<'a> {
     pub(super) check: &'a HttpCheck,
-    pub(super) host: &'a Host,
     pub(super) port: u16,
     pub(super) user_agent: &'a HeaderValue,
-    pub(super) deadline: Instant,
 }
 
 /// A connection over which one request at a time is sent. It is closed, and its driver ends, when it
 /// is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
+    pub(super) peer: SocketAddr,
     sender: http1::SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
 }
@@ -52,16 +52,16 @@ pub(super) struct Connection {
 /// when it can be used again.
 pub(super) async fn attempt(
     ask: &Ask<'_>,
+    line: &Line<'_>,
     kept: Option<Connection>,
-    dialer: &Dialer,
 ) -> Result<(Seen, Option<Connection>), Failure> {
     let began = Instant::now();
     let exchange = async {
-        let request = ask.request()?;
+        let request = ask.request(line)?;
         let is_kept = kept.is_some();
         let mut connection = match kept {
             Some(connection) => connection,
-            None => Connection::open(dialer.dial(ask.host, ask.port, ask.deadline).await?).await?,
+            None => Connection::open(line.open().await?).await?,
         };
         let response = connection.send(request).await?;
         // What servers say when they give a silent connection up; it was not meant for this request.
@@ -71,7 +71,7 @@ pub(super) async fn attempt(
         let (seen, body) = ask.judge(response, began).await?;
         Ok((seen, body, connection))
     };
-    let (seen, body, mut connection) = timeout_at(ask.deadline, exchange)
+    let (seen, body, mut connection) = timeout_at(line.deadline, exchange)
         .await
         .map_err(|_elapsed| Failure::Silence)??;
     let reuse = async { body.drained().await && connection.sender.ready().await.is_ok() };
@@ -80,7 +80,7 @@ pub(super) async fn attempt(
 }
 
 impl Ask<'_> {
-    fn request(&self) -> Result<Request<Empty<Bytes>>, Failure> {
+    fn request(&self, line: &Line<'_>) -> Result<Request<Empty<Bytes>>, Failure> {
         let method = match self.check.method {
             HttpMethod::Get => Method::GET,
             HttpMethod::Head => Method::HEAD,
@@ -88,7 +88,7 @@ impl Ask<'_> {
         Request::builder()
             .method(method)
             .uri(self.check.path.as_str())
-            .header(HOST, authority(self.host, self.port))
+            .header(HOST, authority(line, self.port))
             .header(USER_AGENT, self.user_agent)
             .header(ACCEPT, "*/*")
             .body(Empty::new())
@@ -121,17 +121,35 @@ impl Ask<'_> {
     }
 }
 
-/// The `Host` header: IPv6 in brackets, and no port when it is the one that HTTP means anyway.
-fn authority(host: &Host, port: u16) -> String {
+/// The `Host` header of a request over `line`.
+fn authority(line: &Line<'_>, port: u16) -> String {
+    let meant_anyway = if line.tls.is_some() { 443 } else { 80 };
+    host_header(line.host, port, meant_anyway)
+}
+
+/// IPv6 in brackets, and no port when it is the one that is meant anyway.
+fn host_header(host: &Host, port: u16, meant_anyway: u16) -> String {
     let with_port = host.with_port(port);
-    match with_port.strip_suffix(":80") {
-        Some(host) if port == 80 => host.to_owned(),
+    match with_port.rsplit_once(':') {
+        Some((host, _)) if port == meant_anyway => host.to_owned(),
         _ => with_port,
     }
 }
 
 impl Connection {
-    async fn open(stream: TcpStream) -> Result<Self, Failure> {
+    async fn open(stream: Stream) -> Result<Self, Failure> {
+        let peer = stream.tcp().peer_addr();
+        let peer = peer.map_err(|error| Failure::of_io(&error))?;
+        match stream {
+            Stream::Plain(stream) => Self::over(stream, peer).await,
+            Stream::Tls(stream) => Self::over(stream, peer).await,
+        }
+    }
+
+    async fn over<S>(stream: S, peer: SocketAddr) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER_MAX)
             .handshake(TokioIo::new(stream))
@@ -141,7 +159,11 @@ impl Connection {
             // Whoever asks over this connection is told what went wrong with it.
             connection.await.ok();
         });
-        Ok(Self { sender, driver })
+        Ok(Self {
+            peer,
+            sender,
+            driver,
+        })
     }
 
     async fn send(
@@ -239,8 +261,13 @@ mod tests {
             ("web", 180, "web:180"),
         ];
         for (host, port, header) in cases {
-            assert_eq!(authority(&Host::parse(host).unwrap(), port), header);
+            assert_eq!(host_header(&Host::parse(host).unwrap(), port, 80), header);
         }
+        let with_tls = |port| host_header(&Host::parse("::1").unwrap(), port, 443);
+        assert_eq!(
+            (with_tls(443), with_tls(80)),
+            ("[::1]".into(), "[::1]:80".into())
+        );
     }
 
     #[test]

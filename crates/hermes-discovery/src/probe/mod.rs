@@ -16,26 +16,30 @@
 //!
 //! What each kind of check does:
 //!
-//! - `http`: one request over HTTP/1.1, see `http`. **TLS is not spoken by this release**: on a
-//!   port whose scheme is `https` the check opens a connection, closes it, and its evidence says so.
-//! - `tcp`: a connection that is accepted within the timeout.
+//! - `http`: one request over HTTP/1.1, see `http`; over TLS, see `tls`, where the port's scheme is
+//!   `https` or the check has TLS options.
+//! - `tcp`: a connection that is accepted within the timeout; with TLS options, a handshake too.
 //! - `heartbeat`: nothing is sent. Silence for longer than the timeout, found at a due time, is
 //!   unhealthy; that the endpoint is well it says itself, by [`Engine::heartbeat`].
 //!
 //! A program that embeds the prober may put a [`Probe`] of its own in the place of the first two.
 //!
-//! Only the registered host is dialled, by one function (`dial`). A probe executes nothing, follows
-//! no redirect, and judges only what it asked for: when this machine itself cannot ask (too many open
-//! files), nothing is found out and nothing is reported. A failed check never removes an endpoint.
+//! Only the registered host is dialled, by one function (`dial`), and only within [`Reach`]. A probe
+//! executes nothing, follows no redirect, and judges only what it asked for: when this machine itself
+//! cannot ask (too many open files), nothing is found out and nothing is reported. A failed check
+//! never removes an endpoint.
 
 mod dial;
 mod evidence;
 mod execute;
 mod http;
+mod line;
 mod own;
+mod reach;
 mod schedule;
 mod targets;
 mod tcp;
+mod tls;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,8 +54,10 @@ use crate::engine::{Engine, Interest, Resume, TooManyWatchers, Watcher};
 use dial::Dialer;
 use execute::{Context, Done};
 use targets::Targets;
+use tls::Tls;
 
 pub use own::{Asked, Probe, Verdict};
+pub use reach::{Reach, Refused};
 
 /// The settings of a prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +72,8 @@ pub struct Config {
     /// after the probe and cost a handshake for the next. Raise the limit of open files with it.
     /// Default 4,096.
     pub kept_connections_max: usize,
+    /// Where probes may go.
+    pub reach: Reach,
     /// What probes say they are. Default `hermes-probe/<version>`.
     pub user_agent: HeaderValue,
 }
@@ -76,6 +84,7 @@ impl Default for Config {
         Self {
             concurrency: 256,
             kept_connections_max: 4_096,
+            reach: Reach::default(),
             user_agent: HeaderValue::from_static(user_agent),
         }
     }
@@ -147,7 +156,8 @@ impl Prober {
         let targets = Arc::new(Mutex::new(Targets::new(config.kept_connections_max)));
         let context = Context {
             engine,
-            dialer: Dialer::new(),
+            dialer: Dialer::new(config.reach),
+            tls: Tls::default(),
             user_agent: config.user_agent,
             own,
         };

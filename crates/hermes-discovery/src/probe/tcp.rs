@@ -1,34 +1,21 @@
-//! The TCP check: a connection that is accepted. Nothing is sent, and it is closed at once.
+//! The TCP check: a connection that is accepted, and over which TLS is agreed when the check asks for
+//! it. Nothing else is sent, and it is closed at once.
 
-use hermes_core::address::Host;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
-use super::dial::Dialer;
 use super::evidence::{Failure, Seen, span};
+use super::line::Line;
 
 /// Tries once.
-pub(super) async fn attempt(
-    host: &Host,
-    port: u16,
-    deadline: Instant,
-    dialer: &Dialer,
-) -> Result<Seen, Failure> {
+pub(super) async fn attempt(line: &Line<'_>) -> Result<Seen, Failure> {
     let began = Instant::now();
-    let stream = dialer.dial(host, port, deadline).await?;
-    let peer = stream.peer_addr().map_err(|error| Failure::of_io(&error))?;
-    let took = span(began.elapsed());
-    Ok(Seen::healthy(format!("connected to {peer} in {took}")))
-}
-
-/// The same for a port that speaks TLS, in which this release does not look.
-pub(super) async fn attempt_before_tls(
-    host: &Host,
-    port: u16,
-    deadline: Instant,
-    dialer: &Dialer,
-) -> Result<Seen, Failure> {
-    dialer.dial(host, port, deadline).await?;
+    let stream = timeout_at(line.deadline, line.open())
+        .await
+        .map_err(|_elapsed| Failure::Silence)??;
+    let peer = stream.tcp().peer_addr();
+    let peer = peer.map_err(|error| Failure::of_io(&error))?;
+    let (over, took) = (stream.over(), span(began.elapsed()));
     Ok(Seen::healthy(format!(
-        "accepts connections on port {port} (TLS is not looked into by this release)"
+        "connected to {peer}{over} in {took}"
     )))
 }

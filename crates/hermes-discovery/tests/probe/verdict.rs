@@ -300,22 +300,6 @@ async fn a_tcp_check_wants_a_connection_and_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_http_check_of_an_https_port_only_connects_and_says_so() {
-    let mut world = World::start().await;
-    let responder = Responder::start(Answer::Silence).await;
-    let port = responder.address.port();
-    let url = format!("https://127.0.0.1:{port}");
-    world
-        .register("a", at_url(&url, &[once(http_kind())]))
-        .await;
-    assert_eq!(
-        world.healthy("a").await,
-        format!("accepts connections on port {port} (TLS is not looked into by this release)")
-    );
-    assert_eq!(responder.request_count(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_may_be_a_name() {
     let mut world = World::start().await;
     let responder = Responder::start(well()).await;

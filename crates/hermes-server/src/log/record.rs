@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hermes_core::address::{Address, Host, Scheme};
 use hermes_core::change::{Cause, Change, ChangeKind, Revision};
-use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch};
+use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions};
 use hermes_core::endpoint::{
     CheckFinding, Drain, EndpointState, InitialHealth, Overrides, Platform, Port, Registration,
 };
@@ -130,7 +130,18 @@ struct StoredCheck<'a> {
     rise: u32,
     fall: u32,
     grace_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<StoredTls<'a>>,
     dry_run: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredTls<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_name: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca: Option<Cow<'a, str>>,
+    verify: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -298,6 +309,11 @@ impl<'a> From<&'a Check> for StoredCheck<'a> {
             rise: check.rise,
             fall: check.fall,
             grace_ms: whole_millis(check.grace),
+            tls: check.tls.as_deref().map(|tls| StoredTls {
+                server_name: tls.server_name.as_deref().map(Into::into),
+                ca: tls.ca.as_deref().map(Into::into),
+                verify: tls.verify,
+            }),
             dry_run: check.dry_run,
         }
     }
@@ -447,6 +463,13 @@ impl StoredCheck<'_> {
             rise: self.rise,
             fall: self.fall,
             grace: Duration::from_millis(self.grace_ms),
+            tls: self.tls.map(|tls| {
+                Box::new(TlsOptions {
+                    server_name: tls.server_name.map(Cow::into_owned),
+                    ca: tls.ca.map(Cow::into_owned),
+                    verify: tls.verify,
+                })
+            }),
             dry_run: self.dry_run,
         })
     }
