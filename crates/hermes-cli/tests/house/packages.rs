@@ -12,9 +12,9 @@ use crate::repo::{cargo, expect_none};
 /// How many foreign packages a crate may link: what it needs now and a little air.
 const BUDGETS: &[(&str, usize)] = &[
     ("hermes-core", 11),
-    ("hermes-discovery", 46),
-    ("hermes-server", 51),
-    ("hermes-cli", 84),
+    ("hermes-discovery", 56),
+    ("hermes-server", 75),
+    ("hermes-cli", 115),
 ];
 
 /// Packages that a crate must not link, however far down.

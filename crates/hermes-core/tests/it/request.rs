@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hermes_core::change::Revision;
-use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch};
+use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions};
 use hermes_core::limits::METADATA_BYTES_MAX;
 use hermes_core::name::Name;
 use hermes_core::wire::problem::Problem;
@@ -703,6 +703,22 @@ fn kind() -> impl Strategy<Value = CheckKind> {
     prop_oneof![http, Just(CheckKind::Tcp), Just(CheckKind::Heartbeat)]
 }
 
+fn tls() -> impl Strategy<Value = Option<Box<TlsOptions>>> {
+    let ca = "-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/]{0,100}\n-----END CERTIFICATE-----\n";
+    let options = (
+        prop::option::of("[a-z]{1,63}"),
+        prop::option::of(ca),
+        any::<bool>(),
+    );
+    prop::option::of(options.prop_map(|(server_name, ca, verify)| {
+        Box::new(TlsOptions {
+            server_name,
+            ca,
+            verify,
+        })
+    }))
+}
+
 fn check() -> impl Strategy<Value = Check> {
     let port = prop::sample::select(vec!["main", "admin"]);
     let times = (1_000..=DAY).prop_flat_map(|interval| {
@@ -710,18 +726,21 @@ fn check() -> impl Strategy<Value = Check> {
         (interval_itself, duration(1, interval), duration(0, DAY))
     });
     let counts = (1..=100_u32, 1..=100_u32, 1..=100_u32, any::<bool>());
-    (kind(), "[a-z]{1,63}", port, times, counts).prop_map(
-        |(kind, name, port, (interval, timeout, grace), (attempts, rise, fall, dry_run))| Check {
-            name,
-            kind,
-            port: port.into(),
-            interval,
-            timeout,
-            attempts,
-            rise,
-            fall,
-            grace,
-            dry_run,
+    (kind(), "[a-z]{1,63}", port, times, counts, tls()).prop_map(
+        |(kind, name, port, (interval, timeout, grace), (attempts, rise, fall, dry_run), tls)| {
+            Check {
+                name,
+                tls: tls.filter(|_| kind != CheckKind::Heartbeat),
+                kind,
+                port: port.into(),
+                interval,
+                timeout,
+                attempts,
+                rise,
+                fall,
+                grace,
+                dry_run,
+            }
         },
     )
 }

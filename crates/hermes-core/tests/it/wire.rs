@@ -46,7 +46,7 @@ fn checks() -> Value {
     json!([
         {"type": "http", "name": "web", "path": "/ready?deep=1", "method": "HEAD", "port": "admin",
          "expect_status": [204, "3xx"], "expect_body": "ok", "interval": 10, "timeout": "2500ms",
-         "attempts": 2, "rise": 2, "fall": 3, "grace": "1m"},
+         "attempts": 2, "rise": 2, "fall": 3, "grace": "1m", "tls": {"server_name": "web.internal"}},
         {"type": "tcp", "dry_run": true},
         {"type": "heartbeat"},
     ])

@@ -346,10 +346,15 @@ fn all_applied() -> Catalog {
     catalog
 }
 
-/// The member that says whose an endpoint is came later; what has none is read as nobody's.
+/// Members that came later, each in a file of its own; what has none of them is read as ever.
 #[tokio::test]
-async fn an_owner_is_written_and_read_as_ever() {
-    let (name, change) = owned();
+async fn what_came_later_is_written_and_read_as_ever() {
+    for (name, change) in later_changes() {
+        is_written_and_read(name, change).await;
+    }
+}
+
+async fn is_written_and_read(name: &str, change: Change) {
     let text = std::fs::read(golden(&format!("{name}.json"))).unwrap();
     let mut files = files_written_today().await;
     files.retain(|name, _| name == "hermes.json");
@@ -363,30 +368,44 @@ async fn an_owner_is_written_and_read_as_ever() {
     log.restore(&mut empty(), now()).await.unwrap();
     let records = log.read(Revision(0), 100).await.unwrap();
     assert_eq!(*records[0].change, change);
-    let mut written = Vec::new();
+    assert_eq!(
+        String::from_utf8(written_today(change).await).unwrap(),
+        String::from_utf8(text).unwrap()
+    );
+}
+
+/// The bytes that are written for a change.
+async fn written_today(change: Change) -> Vec<u8> {
+    let disk = FaultyDisk::new(0);
+    let options = Options::default();
+    let log = FileLog::open_on(disk.clone(), Path::new("golden"), options, CLUSTER);
+    let (mut log, mut catalog) = (log.unwrap(), empty());
+    log.restore(&mut catalog, now()).await.unwrap();
     let planned = Planned {
         change: Arc::new(change),
         expected: Expected::Anything,
     };
-    let disk = FaultyDisk::new(0);
-    let log = FileLog::open_on(
-        disk.clone(),
-        Path::new("golden"),
-        Options::default(),
-        CLUSTER,
-    );
-    let (mut log, mut catalog) = (log.unwrap(), empty());
-    log.restore(&mut catalog, now()).await.unwrap();
     log.append(&[planned]).await.unwrap();
-    for (name, bytes) in disk.files() {
-        if name.ends_with(".log") {
-            written.extend(payloads(&bytes));
-        }
-    }
-    assert_eq!(
-        String::from_utf8(written.remove(0)).unwrap(),
-        String::from_utf8(text).unwrap()
-    );
+    let files = disk.files();
+    let mut segments = files.iter().filter(|(name, _)| name.ends_with(".log"));
+    let payload = segments.find_map(|(_, bytes)| payloads(bytes).into_iter().next());
+    payload.expect("it was written")
+}
+
+/// Every form that came after the first release of the format, by the name of its file.
+fn later_changes() -> Vec<(&'static str, Change)> {
+    let tls = r#"{"url": "https://10.0.0.1", "checks": [{"type": "http", "tls":
+        {"server_name": "web", "ca": "-----BEGIN CERTIFICATE-----", "verify": false}}]}"#;
+    let mut flapping = state(registration(tls));
+    flapping.findings = findings().split_off(3);
+    flapping.flapping = true;
+    vec![
+        owned(),
+        (
+            "health-flapping-tls",
+            put("web-1", ChangeKind::Health, flapping),
+        ),
+    ]
 }
 
 fn owned() -> (&'static str, Change) {
@@ -419,7 +438,11 @@ async fn write_golden_files() {
     let directory = files
         .iter()
         .map(|(name, bytes)| (golden("directory").join(name), bytes.clone()));
-    for (path, bytes) in changes.chain(directory) {
+    let mut all: Vec<_> = changes.chain(directory).collect();
+    for (name, change) in later_changes() {
+        all.push((golden(&format!("{name}.json")), written_today(change).await));
+    }
+    for (path, bytes) in all {
         if !path.exists() {
             std::fs::write(path, bytes).unwrap();
         }

@@ -153,6 +153,7 @@ pub(crate) const HTTP_CHECK: Shape = &[
     ("rise", Whole),
     ("fall", Whole),
     ("grace", Seconds),
+    ("tls", ObjectOrNull),
     ("dry_run", Truth),
     ("health_status", Text),
     ("since", Time),
