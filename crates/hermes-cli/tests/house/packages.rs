@@ -13,8 +13,8 @@ use crate::repo::{cargo, expect_none};
 const BUDGETS: &[(&str, usize)] = &[
     ("hermes-core", 11),
     ("hermes-discovery", 56),
-    ("hermes-server", 75),
-    ("hermes-cli", 115),
+    ("hermes-server", 61),
+    ("hermes-cli", 90),
 ];
 
 /// Packages that a crate must not link, however far down.
