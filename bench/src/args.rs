@@ -1,11 +1,12 @@
-//! The command line. Read by hand: it has five options, and clap is the business of `hermes-cli`.
+//! The command line. Read by hand: it has six options, and clap is the business of `hermes-cli`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::load::Order;
+use crate::load::{Ask, Order};
 
 pub(crate) const HELP: &str = "\
 Measures Hermes beside a floor, in one run, as requests per second of processor time of the server.
@@ -14,6 +15,7 @@ Usage: hermes-bench [OPTIONS]
 
   --rounds N      rounds that count, after one that does not [7]
   --seconds S     how long each side is asked in a round [2]
+  --endpoints N   endpoints that a server starts with, in the rows of starts [1000000]
   --only NAME     only the rows whose name contains NAME
   -o, --output F  table or json [table]
   -h, --help      this
@@ -32,8 +34,14 @@ command line is wrong.";
 pub(crate) enum Job {
     Help,
     Measure(Plan),
-    /// Be the Hermes server that is measured.
-    Server,
+    /// Be the Hermes server that is measured, with its log in a directory, or in memory.
+    Server {
+        directory: Option<PathBuf>,
+    },
+    /// Read these files, as the floor of a start.
+    Read {
+        files: Vec<PathBuf>,
+    },
     /// Be the floor: answer everything with so many bytes, head included.
     Bare {
         bytes: usize,
@@ -47,6 +55,7 @@ pub(crate) enum Job {
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
     pub(crate) each: Duration,
+    pub(crate) endpoints: u64,
     pub(crate) only: Option<String>,
     pub(crate) form: Form,
 }
@@ -63,6 +72,7 @@ impl Default for Plan {
         Self {
             rounds: 7,
             each: Duration::from_secs(2),
+            endpoints: 1_000_000,
             only: None,
             form: Form::Table,
         }
@@ -79,7 +89,12 @@ impl Plan {
 pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Job, Failure> {
     let mut args = args.peekable();
     match args.peek().map(String::as_str) {
-        Some("server") => Ok(Job::Server),
+        Some("server") => Ok(Job::Server {
+            directory: args.nth(1).map(PathBuf::from),
+        }),
+        Some("read") => Ok(Job::Read {
+            files: args.skip(1).map(PathBuf::from).collect(),
+        }),
         Some("bare") => parse_bare(args.skip(1)),
         Some("load") => parse_load(args.skip(1)).map(Job::Load),
         _ => parse_plan(args),
@@ -93,13 +108,15 @@ fn parse_plan(mut args: impl Iterator<Item = String>) -> Result<Job, Failure> {
             "-h" | "--help" => return Ok(Job::Help),
             "--rounds" => plan.rounds = value(&mut args, &option)?,
             "--seconds" => plan.each = seconds(&mut args, &option)?,
+            "--endpoints" => plan.endpoints = value(&mut args, &option)?,
             "--only" => plan.only = Some(value(&mut args, &option)?),
             "-o" | "--output" => plan.form = form(&value::<String>(&mut args, &option)?)?,
             _ => return Err(unknown(&option)),
         }
     }
-    if plan.rounds == 0 || plan.each.is_zero() {
-        let detail = "there is nothing to measure in no rounds, or in no time";
+    if plan.rounds == 0 || plan.each.is_zero() || plan.endpoints < 1_000 {
+        let detail =
+            "there is nothing to measure in no rounds, in no time, or with so few endpoints";
         return Err(Failure::Usage(detail.into()));
     }
     if let Some(only) = &plan.only {
@@ -121,7 +138,12 @@ fn parse_load(mut args: impl Iterator<Item = String>) -> Result<Order, Failure> 
     let mut next = |what| args.next().ok_or_else(|| missing(what));
     Ok(Order {
         address: read::<SocketAddr>(&next("address")?)?,
-        path: next("path")?,
+        ask: Ask {
+            method: next("method")?,
+            path: next("path")?,
+            body: next("body")?,
+            numbers: read(&next("numbers")?)?,
+        },
         connections: read(&next("connections")?)?,
         each: Duration::from_secs_f64(read(&next("seconds")?)?),
         server: read(&next("process")?)?,
@@ -174,10 +196,11 @@ mod tests {
         let plan = Plan {
             rounds: 3,
             each: Duration::from_millis(500),
+            endpoints: 5_000,
             only: Some("url".into()),
             form: Form::Json,
         };
-        let line = "--rounds 3 --seconds 0.5 --only url -o json";
+        let line = "--rounds 3 --endpoints 5000 --seconds 0.5 --only url -o json";
         assert_eq!(job(line).unwrap(), Job::Measure(plan));
         assert_eq!(job("").unwrap(), Job::Measure(Plan::default()));
         assert_eq!(job("--rounds 3 --help").unwrap(), Job::Help);
@@ -189,6 +212,7 @@ mod tests {
             "--rounds",
             "--rounds 0",
             "--seconds -1",
+            "--endpoints 0",
             "--seconds x",
             "--only nothing-like-it",
             "-o yaml",
@@ -202,7 +226,12 @@ mod tests {
     fn an_order_reaches_the_load_as_it_was_given() {
         let order = Order {
             address: SocketAddr::from(([127, 0, 0, 1], 8001)),
-            path: "/x".into(),
+            ask: Ask {
+                method: "PUT".into(),
+                path: "/x/{n}".into(),
+                body: String::new(),
+                numbers: 10,
+            },
             connections: 64,
             each: Duration::from_millis(1_500),
             server: 42,

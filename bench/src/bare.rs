@@ -9,11 +9,12 @@ use std::convert::Infallible;
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Response;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -51,11 +52,18 @@ async fn accept(listener: &TcpListener, body: &Bytes) -> Result<(), Failure> {
 
 async fn serve(stream: TcpStream, body: Bytes) {
     stream.set_nodelay(true).ok();
-    let service = service_fn(|_request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let mut response = Response::new(Full::new(body.clone()));
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(CONTENT_TYPE, json);
-        async { Ok::<_, Infallible>(response) }
+        async {
+            // What is sent is taken, and not looked at.
+            let body = request.into_body();
+            if !body.is_end_stream() {
+                body.collect().await.ok();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     // A connection that ends badly is noticed by the load.
     http1::Builder::new()

@@ -25,7 +25,12 @@ pub(crate) struct ServerChild {
 impl ServerChild {
     /// Starts one, and waits until it listens.
     pub(crate) fn start(cores: &Cores, args: &[&str]) -> Result<Self, Failure> {
-        let mut command = cores.command(Seat::Server, this_program()?.as_os_str());
+        Self::start_on(cores, Seat::Server, args)
+    }
+
+    /// The same on a seat of its choice.
+    pub(crate) fn start_on(cores: &Cores, seat: Seat, args: &[&str]) -> Result<Self, Failure> {
+        let mut command = cores.command(seat, this_program()?.as_os_str());
         let mut process = command
             .args(args)
             .stdin(Stdio::piped())
@@ -49,6 +54,11 @@ impl ServerChild {
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
     }
+
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(mut self) -> Result<(), Failure> {
+        self.process.kill().map_err(Failure::of("killing a server"))
+    }
 }
 
 impl Drop for ServerChild {
@@ -59,16 +69,17 @@ impl Drop for ServerChild {
     }
 }
 
-/// Runs another role of this program to its end, on the core of the load; its last line.
-pub(crate) fn ask(cores: &Cores, args: &[String]) -> Result<String, Failure> {
+/// Runs another role of this program to its end, on a seat; its last line.
+pub(crate) fn ask(cores: &Cores, seat: Seat, args: &[String]) -> Result<String, Failure> {
     let output = cores
-        .command(Seat::Load, this_program()?.as_os_str())
+        .command(seat, this_program()?.as_os_str())
         .args(args)
         .stderr(Stdio::inherit())
         .output()
-        .map_err(Failure::of("starting the load"))?;
+        .map_err(Failure::of("starting a role of this program"))?;
     if !output.status.success() {
-        let detail = format!("the load ended with {}", output.status);
+        let role = args.first().map_or("it", String::as_str);
+        let detail = format!("{role} ended with {}", output.status);
         return Err(Failure::Unusable(detail));
     }
     let text = String::from_utf8_lossy(&output.stdout);

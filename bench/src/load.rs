@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::failure::Failure;
-use crate::pin::Cores;
+use crate::pin::{Cores, Seat};
 use crate::{child, http, spent};
 
 /// Requests before those that count: connections are open and buffers have grown.
@@ -27,11 +27,23 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Order {
     pub(crate) address: SocketAddr,
-    pub(crate) path: String,
+    pub(crate) ask: Ask,
     pub(crate) connections: usize,
     pub(crate) each: Duration,
     /// The process whose time counts.
     pub(crate) server: u32,
+}
+
+/// One request, or many that differ in a number.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ask {
+    pub(crate) method: String,
+    /// `{n}` stands for the number of the request, `{t}` for a tenth of it.
+    pub(crate) path: String,
+    /// Likewise.
+    pub(crate) body: String,
+    /// The numbers begin anew after so many.
+    pub(crate) numbers: u64,
 }
 
 /// What came of it.
@@ -43,12 +55,41 @@ pub(crate) struct Sample {
     pub(crate) load: Duration,
 }
 
+impl Ask {
+    pub(crate) fn get(path: &str) -> Self {
+        Self {
+            method: "GET".into(),
+            path: path.to_owned(),
+            body: String::new(),
+            numbers: 1,
+        }
+    }
+
+    /// The path and the body of the request of a number.
+    pub(crate) fn at(&self, number: u64) -> (String, String) {
+        let number = number % self.numbers.max(1);
+        let fill = |text: &str| {
+            let text = text.replace("{n}", &number.to_string());
+            text.replace("{t}", &(number / 10).to_string())
+        };
+        (fill(&self.path), fill(&self.body))
+    }
+
+    fn bytes(&self, address: SocketAddr, number: u64) -> Vec<u8> {
+        let (path, body) = self.at(number);
+        http::request(&self.method, address, &path, &body)
+    }
+}
+
 impl Order {
     /// The arguments with which another process of this program reads the order.
-    pub(crate) fn to_args(&self) -> [String; 5] {
+    pub(crate) fn to_args(&self) -> [String; 8] {
         [
             self.address.to_string(),
-            self.path.clone(),
+            self.ask.method.clone(),
+            self.ask.path.clone(),
+            self.ask.body.clone(),
+            self.ask.numbers.to_string(),
             self.connections.to_string(),
             self.each.as_secs_f64().to_string(),
             self.server.to_string(),
@@ -59,7 +100,7 @@ impl Order {
     pub(crate) fn carry_out(&self, cores: &Cores) -> Result<Sample, Failure> {
         let mut args = vec!["load".to_owned()];
         args.extend(self.to_args());
-        let line = child::ask(cores, &args)?;
+        let line = child::ask(cores, Seat::Load, &args)?;
         let garbled = || Failure::Unusable(format!("the load said {line:?}"));
         Sample::from_line(&line).ok_or_else(garbled)
     }
@@ -115,10 +156,42 @@ pub(crate) fn run(order: &Order) -> Result<Sample, Failure> {
     })
 }
 
+/// Asks each number once, as fast as it goes. For what has to be there before anything is measured.
+pub(crate) fn ask_all(order: &Order) -> Result<(), Failure> {
+    let mut load = Load::connect(order)?;
+    while load.answered < order.ask.numbers {
+        load.ask_for(Duration::from_millis(1))?;
+    }
+    Ok(())
+}
+
 struct Load {
     poll: Poll,
     connections: Vec<Connection>,
-    request: Vec<u8>,
+    requests: Requests,
+    answered: u64,
+}
+
+/// The requests of an order, in turn.
+struct Requests {
+    ask: Ask,
+    address: SocketAddr,
+    next: u64,
+    /// The only one, when there is but one.
+    fixed: Option<Vec<u8>>,
+}
+
+impl Requests {
+    fn next(&mut self) -> std::borrow::Cow<'_, [u8]> {
+        match &self.fixed {
+            Some(fixed) => fixed.as_slice().into(),
+            None => {
+                let bytes = self.ask.bytes(self.address, self.next);
+                self.next += 1;
+                bytes.into()
+            }
+        }
+    }
 }
 
 struct Connection {
@@ -133,13 +206,19 @@ impl Load {
     fn connect(order: &Order) -> Result<Self, Failure> {
         let failed = Failure::of("connecting");
         let poll = Poll::new().map_err(&failed)?;
-        let request = http::request("GET", order.address, &order.path, "");
+        let fixed = (order.ask.numbers <= 1).then(|| order.ask.bytes(order.address, 0));
+        let mut requests = Requests {
+            ask: order.ask.clone(),
+            address: order.address,
+            next: 0,
+            fixed,
+        };
         let mut connections = Vec::with_capacity(order.connections);
         for at in 0..order.connections {
             let mut stream = std::net::TcpStream::connect(order.address).map_err(&failed)?;
             stream.set_nodelay(true).map_err(&failed)?;
             stream.set_nonblocking(true).map_err(&failed)?;
-            stream.write_all(&request).map_err(&failed)?;
+            stream.write_all(&requests.next()).map_err(&failed)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry()
                 .register(&mut stream, Token(at), Interest::READABLE)
@@ -153,7 +232,8 @@ impl Load {
         Ok(Self {
             poll,
             connections,
-            request,
+            requests,
+            answered: 0,
         })
     }
 
@@ -173,7 +253,8 @@ impl Load {
                 let connection = &mut self.connections[event.token().0];
                 if connection.receive()? {
                     replies += 1;
-                    connection.ask(&self.request)?;
+                    self.answered += 1;
+                    connection.ask(&self.requests.next())?;
                 }
             }
         }

@@ -10,7 +10,7 @@
 //! floor in turn, A B A B, and takes the ratio round by round; the median of the ratios is the figure
 //! and their range says how far to trust it. What is compared is requests for one second of
 //! *processor time of the server*, which does not depend on how fast the load is, or on who else uses
-//! the machine.
+//! the machine. Starts are compared by the clock, with the reading of the same bytes.
 //!
 //! A row is a file in [`rows`]. Nothing here judges: a slow Hermes is a figure, not an error.
 
@@ -28,6 +28,7 @@ mod rounds;
 mod rows;
 mod server;
 mod spent;
+mod start;
 
 use std::process::ExitCode;
 
@@ -50,7 +51,8 @@ fn run(job: Job) -> Result<(), Failure> {
     match job {
         Job::Help => console::print(args::HELP),
         Job::Measure(plan) => return measure(&plan),
-        Job::Server => return server::run(),
+        Job::Server { directory } => return server::run(directory),
+        Job::Read { files } => console::print(&start::read_all(&files)?.to_string()),
         Job::Bare { bytes } => return bare::run(bytes),
         Job::Load(order) => console::print(&load::run(&order)?.to_line()),
     }

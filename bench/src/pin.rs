@@ -21,6 +21,8 @@ pub(crate) struct Cores {
 pub(crate) enum Seat {
     Server,
     Load,
+    /// None: a start may use them all.
+    Any,
 }
 
 impl Cores {
@@ -34,13 +36,14 @@ impl Cores {
 
     /// A command that runs `program` on the core of `seat`.
     pub(crate) fn command(&self, seat: Seat, program: &OsStr) -> Command {
-        if !self.is_pinned {
-            return Command::new(program);
-        }
         let core = match seat {
             Seat::Server => "0",
             Seat::Load => "1",
+            Seat::Any => return Command::new(program),
         };
+        if !self.is_pinned {
+            return Command::new(program);
+        }
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", core]).arg(program);
         command

@@ -1,12 +1,14 @@
 //! The report: figures with their spread, and everything needed to doubt them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::args::Plan;
 use crate::load::Sample;
 use crate::machine::{self, Noise};
 use crate::pin::Cores;
-use crate::rounds::{Round, Spread};
+use crate::rounds::{Round, Spread, Wait};
 use crate::rows::{Measured, Row};
 
 /// A load that uses a larger share of its server's time than this may be what limits the server.
@@ -53,20 +55,22 @@ impl Report {
         let facts: Vec<String> = facts
             .map(|(what, fact)| format!("- {what}: {fact}"))
             .collect();
-        let figures = self
-            .rows
-            .iter()
-            .map(|(row, measured)| figure(row, measured));
-        let raw = self
-            .rows
-            .iter()
-            .flat_map(|(row, measured)| raw(row, measured));
-        let parts = [
-            facts.join("\n"),
-            table(&FIGURE_TITLES, &figures.collect::<Vec<_>>()),
-            table(&RAW_TITLES, &raw.collect::<Vec<_>>()),
-            self.caution(),
-        ];
+        let mut parts = vec![facts.join("\n")];
+        let asked: Vec<_> = self.rows.iter().filter_map(asked).collect();
+        if !asked.is_empty() {
+            let figures = asked.iter().map(|(row, bytes, r)| figure(row, *bytes, r));
+            parts.push(table(&FIGURE_TITLES, &figures.collect::<Vec<_>>()));
+            let raw = asked.iter().flat_map(|(row, _, rounds)| raw(row, rounds));
+            parts.push(table(&RAW_TITLES, &raw.collect::<Vec<_>>()));
+            parts.push(self.caution());
+        }
+        for (row, measured) in &self.rows {
+            if let Measured::Waited { waits, facts } = measured {
+                parts.push(table(&WAIT_TITLES, &[wait_figure(row, waits)]));
+                let facts = facts.iter().map(|(what, fact)| format!("- {what}: {fact}"));
+                parts.push(facts.collect::<Vec<_>>().join("\n"));
+            }
+        }
         parts.join("\n\n")
     }
 
@@ -81,7 +85,8 @@ impl Report {
 
     /// What to keep in mind with these very figures.
     fn caution(&self) -> String {
-        let rounds = self.rows.iter().flat_map(|(_, measured)| &measured.rounds);
+        let asked = self.rows.iter().filter_map(asked);
+        let rounds = asked.flat_map(|(_, _, rounds)| rounds);
         let heaviest = rounds
             .flat_map(|round| [load_share(&round.floor), load_share(&round.hermes)])
             .fold(0.0, f64::max);
@@ -96,7 +101,15 @@ impl Report {
     }
 }
 
-const FIGURE_TITLES: [&str; 7] = [
+/// A row of requests.
+fn asked((row, measured): &(Row, Measured)) -> Option<(&Row, usize, &[Round])> {
+    match measured {
+        Measured::Asked { bytes, rounds } => Some((row, *bytes, rounds)),
+        Measured::Waited { .. } => None,
+    }
+}
+
+const FIGURE_TITLES: [&str; 8] = [
     "row",
     "request",
     "bytes",
@@ -104,7 +117,10 @@ const FIGURE_TITLES: [&str; 7] = [
     "Hermes, /CPU s",
     "ratio (min..max)",
     "aim",
+    "by the clock (min..max)",
 ];
+
+const WAIT_TITLES: [&str; 5] = ["row", "what", "floor, s", "Hermes, s", "ratio (min..max)"];
 
 const RAW_TITLES: [&str; 7] = [
     "row",
@@ -117,32 +133,49 @@ const RAW_TITLES: [&str; 7] = [
 ];
 
 /// One line: the figure of a row.
-fn figure(row: &Row, measured: &Measured) -> Vec<String> {
-    let rounds = &measured.rounds;
+fn figure(row: &Row, bytes: usize, rounds: &[Round]) -> Vec<String> {
     let thousands = |side: fn(&Round) -> &Sample| {
         let spread = Spread::of(rounds.iter().map(|round| side(round).per_server_second()));
         format!("{:.1}k", spread.median / 1_000.0)
     };
-    let ratio = Spread::of(rounds.iter().map(Round::ratio));
     vec![
         row.name.into(),
         row.about.into(),
-        measured.bytes.to_string(),
+        bytes.to_string(),
         thousands(|round| &round.floor),
         thousands(|round| &round.hermes),
-        format!("{:.3} ({:.3}..{:.3})", ratio.median, ratio.min, ratio.max),
+        spread(rounds.iter().map(Round::ratio)),
         row.target.to_string(),
+        spread(rounds.iter().map(Round::ratio_by_clock)),
     ]
 }
 
+fn wait_figure(row: &Row, waits: &[Wait]) -> Vec<String> {
+    let median = |side: fn(&Wait) -> Duration| {
+        let seconds = waits.iter().map(|wait| side(wait).as_secs_f64());
+        format!("{:.2}", Spread::of(seconds).median)
+    };
+    vec![
+        row.name.into(),
+        row.about.into(),
+        median(|wait| wait.floor),
+        median(|wait| wait.hermes),
+        spread(waits.iter().map(Wait::ratio)),
+    ]
+}
+
+fn spread(ratios: impl Iterator<Item = f64>) -> String {
+    let Spread { median, min, max } = Spread::of(ratios);
+    format!("{median:.3} ({min:.3}..{max:.3})")
+}
+
 /// Two lines: what a row measured on each side.
-fn raw(row: &Row, measured: &Measured) -> [Vec<String>; 2] {
+fn raw(row: &Row, rounds: &[Round]) -> [Vec<String>; 2] {
     let side = |name: &str, side: fn(&Round) -> &Sample| {
-        let of = |value: fn(&Sample) -> f64| {
-            Spread::of(measured.rounds.iter().map(|round| value(side(round))))
-        };
+        let of =
+            |value: fn(&Sample) -> f64| Spread::of(rounds.iter().map(|round| value(side(round))));
         let micros = of(|sample| 1e6 / sample.per_server_second());
-        let requests: u64 = measured.rounds.iter().map(|r| side(r).requests).sum();
+        let requests: u64 = rounds.iter().map(|r| side(r).requests).sum();
         vec![
             row.name.into(),
             name.into(),
@@ -175,7 +208,29 @@ fn load_share(sample: &Sample) -> f64 {
 }
 
 fn row_json((row, measured): &(Row, Measured)) -> Value {
-    let ratio = Spread::of(measured.rounds.iter().map(Round::ratio));
+    match measured {
+        Measured::Asked { bytes, rounds } => asked_json(row, *bytes, rounds),
+        Measured::Waited { waits, facts } => {
+            let facts = facts.iter().map(|(what, fact)| json!([what, fact]));
+            let waits = waits.iter().map(|wait| {
+                json!({
+                    "ratio": wait.ratio(),
+                    "floor_seconds": wait.floor.as_secs_f64(),
+                    "hermes_seconds": wait.hermes.as_secs_f64(),
+                })
+            });
+            json!({
+                "name": row.name,
+                "what": row.about,
+                "facts": facts.collect::<Vec<Value>>(),
+                "rounds": waits.collect::<Vec<Value>>(),
+            })
+        }
+    }
+}
+
+fn asked_json(row: &Row, bytes: usize, rounds: &[Round]) -> Value {
+    let ratio = Spread::of(rounds.iter().map(Round::ratio));
     let sample = |sample: &Sample| {
         json!({
             "requests": sample.requests,
@@ -184,9 +239,10 @@ fn row_json((row, measured): &(Row, Measured)) -> Value {
             "load_cpu_seconds": sample.load.as_secs_f64(),
         })
     };
-    let rounds = measured.rounds.iter().map(|round| {
+    let rounds = rounds.iter().map(|round| {
         json!({
             "ratio": round.ratio(),
+            "ratio_by_clock": round.ratio_by_clock(),
             "floor": sample(&round.floor),
             "hermes": sample(&round.hermes),
         })
@@ -194,7 +250,7 @@ fn row_json((row, measured): &(Row, Measured)) -> Value {
     json!({
         "name": row.name,
         "request": row.about,
-        "bytes": measured.bytes,
+        "bytes": bytes,
         "aim": row.target,
         "ratio": {"median": ratio.median, "min": ratio.min, "max": ratio.max},
         "rounds": rounds.collect::<Vec<Value>>(),
@@ -226,8 +282,6 @@ fn table<const N: usize>(titles: &[&str; N], lines: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn sample(requests: u64, server_millis: u64) -> Sample {
@@ -251,9 +305,8 @@ mod tests {
                 hermes: sample(240_000, 2_000),
             },
         ];
-        let measured = Measured { bytes: 500, rounds };
         let row = &crate::rows::all()[0];
-        assert_eq!(figure(row, &measured)[5], "0.700 (0.600..0.800)");
+        assert_eq!(figure(row, 500, &rounds)[5], "0.700 (0.600..0.800)");
     }
 
     #[test]

@@ -26,6 +26,25 @@ impl Round {
     pub(crate) fn ratio(&self) -> f64 {
         self.hermes.per_server_second() / self.floor.per_server_second()
     }
+
+    /// The same by the clock: with all the time that Hermes waits for its disk.
+    pub(crate) fn ratio_by_clock(&self) -> f64 {
+        self.hermes.per_second() / self.floor.per_second()
+    }
+}
+
+/// A floor and Hermes, waited for in one round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Wait {
+    pub(crate) floor: Duration,
+    pub(crate) hermes: Duration,
+}
+
+impl Wait {
+    /// How much of the time that Hermes takes the floor takes.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.floor.as_secs_f64() / self.hermes.as_secs_f64().max(1e-9)
+    }
 }
 
 /// Median and range.

@@ -1,17 +1,26 @@
 //! The Hermes that is measured: the library, as `hermes serve` runs it, on one thread.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-use hermes_server::{Config, Server};
+use hermes_server::{Config, LogConfig, Server, log};
 use tokio::runtime;
 
 use crate::child;
 use crate::failure::Failure;
 
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run(directory: Option<PathBuf>) -> Result<(), Failure> {
+    let log = match directory {
+        None => LogConfig::Memory,
+        Some(directory) => LogConfig::File {
+            directory,
+            options: log::Options::default(),
+        },
+    };
     one_thread()?.block_on(async {
         let config = Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            log,
             ..Config::default()
         };
         let server = Server::bind(config)

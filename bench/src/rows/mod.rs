@@ -2,12 +2,14 @@
 //!
 //! To add some, write a file with a function `rows`, and name it in [`all`].
 
+mod register;
 mod resolve;
+mod start;
 
 use crate::args::Plan;
 use crate::failure::Failure;
 use crate::pin::Cores;
-use crate::rounds::Round;
+use crate::rounds::{Round, Wait};
 
 /// One row.
 #[derive(Debug, Clone)]
@@ -22,13 +24,25 @@ pub(crate) struct Row {
 
 /// What a row found.
 #[derive(Debug, Clone)]
-pub(crate) struct Measured {
-    /// Bytes of a reply on the wire, the same for both.
-    pub(crate) bytes: usize,
-    pub(crate) rounds: Vec<Round>,
+pub(crate) enum Measured {
+    /// Requests, beside those of a floor.
+    Asked {
+        /// Bytes of a reply on the wire, the same for both.
+        bytes: usize,
+        rounds: Vec<Round>,
+    },
+    /// Something that takes its time, beside a floor.
+    Waited {
+        waits: Vec<Wait>,
+        /// What else was seen, each with its unit.
+        facts: Vec<(&'static str, String)>,
+    },
 }
 
 /// Every row, in the order of the report.
 pub(crate) fn all() -> Vec<Row> {
-    resolve::rows()
+    let mut rows = resolve::rows();
+    rows.extend(register::rows());
+    rows.extend(start::rows());
+    rows
 }

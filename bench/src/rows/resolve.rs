@@ -7,7 +7,7 @@ use crate::args::Plan;
 use crate::child::ServerChild;
 use crate::failure::Failure;
 use crate::http::Client;
-use crate::load::Order;
+use crate::load::{Ask, Order};
 use crate::pin::Cores;
 use crate::rounds;
 use crate::rows::{Measured, Row};
@@ -44,13 +44,13 @@ fn measure(plan: &Plan, cores: &Cores, path: &str) -> Result<Measured, Failure> 
     }
     let order = |server: &ServerChild| Order {
         address: server.address,
-        path: path.to_owned(),
+        ask: Ask::get(path),
         connections: CONNECTIONS,
         each: plan.each,
         server: server.id(),
     };
     let rounds = rounds::alternate(plan, cores, &order(&bare), &order(&hermes))?;
-    Ok(Measured { bytes, rounds })
+    Ok(Measured::Asked { bytes, rounds })
 }
 
 fn register_all(server: &ServerChild) -> Result<(), Failure> {
