@@ -106,7 +106,8 @@ impl Answer {
         if self.status >= 400 {
             return Err(self.into_problem());
         }
-        if !(200..300).contains(&self.status) {
+        // 304 is the answer to whoever brings an entity tag that is still good.
+        if !(200..300).contains(&self.status) && self.status != 304 {
             return Err(self.into_redirect());
         }
         // Every answer of the API says from which cluster it is; whatever else speaks HTTP does not.
