@@ -15,7 +15,11 @@ use super::strict::read_value;
 use crate::limits::JSON_DEPTH_MAX;
 use crate::nearest::nearest;
 
-/// The members of one JSON object, being taken out.
+/// Members that most objects know.
+const MEMBERS_TYPICAL: usize = 16;
+
+/// The members of one JSON object, being taken out. Where one stands is only put together when there
+/// is something wrong with it.
 #[derive(Debug)]
 pub struct Fields {
     members: Map<String, Value>,
@@ -50,7 +54,7 @@ impl Fields {
             Value::Object(members) => Ok(Self {
                 members,
                 path,
-                known: Vec::new(),
+                known: Vec::with_capacity(MEMBERS_TYPICAL),
             }),
             other if path.is_empty() => {
                 let detail = format!(
@@ -85,10 +89,11 @@ impl Fields {
     /// # Errors
     /// When the member is something else.
     pub fn string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
-        let Some(value) = self.take(name) else {
-            return Ok(None);
-        };
-        string_of(&self.pointer(name), value).map(Some)
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(expected(&self.pointer(name), "a string", &other)),
+        }
     }
 
     /// Takes a boolean out.
@@ -140,17 +145,17 @@ impl Fields {
         name: &'static str,
         max: usize,
     ) -> Result<Option<Vec<(String, Value)>>, Problem> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
         let pointer = self.pointer(name);
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Array(items)) if items.len() > max => {
-                Err(too_many(&pointer, items.len(), max))
-            }
-            Some(Value::Array(items)) => {
+        match value {
+            Value::Array(items) if items.len() > max => Err(too_many(&pointer, items.len(), max)),
+            Value::Array(items) => {
                 let place = |(at, item)| (format!("{pointer}/{at}"), item);
                 Ok(Some(items.into_iter().enumerate().map(place).collect()))
             }
-            Some(other) => Err(expected(&pointer, "a list", &other)),
+            other => Err(expected(&pointer, "a list", &other)),
         }
     }
 
@@ -167,10 +172,9 @@ impl Fields {
         let Some(word) = self.string(name)? else {
             return Ok(None);
         };
-        let pointer = self.pointer(name);
         read(&word)
             .map(Some)
-            .ok_or_else(|| unknown_word(&pointer, &word, words))
+            .ok_or_else(|| unknown_word(&self.pointer(name), &word, words))
     }
 
     /// Takes a duration out.
@@ -285,11 +289,16 @@ pub fn string_of(pointer: &str, value: Value) -> Result<String, Problem> {
 /// # Errors
 /// When it is something else, or outside `min` to `max`.
 pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
-    let what = format!("a whole number from {min} to {max}");
+    let what = || format!("a whole number from {min} to {max}");
     let number = value
         .as_u64()
-        .ok_or_else(|| expected(pointer, &what, value))?;
-    let wrong = || invalid(pointer, &format!("{what} is expected, but it is {number}"));
+        .ok_or_else(|| expected(pointer, &what(), value))?;
+    let wrong = || {
+        invalid(
+            pointer,
+            &format!("{} is expected, but it is {number}", what()),
+        )
+    };
     (min..=max)
         .contains(&number)
         .then_some(number)

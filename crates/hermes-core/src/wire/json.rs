@@ -3,11 +3,11 @@
 //! `last_heartbeat` moves without a change. It is 24 bytes long whatever it says, so it is written
 //! over the one that was encoded, and an encoded endpoint stays good until its next change.
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::answer::{
-    CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer,
+    CauseAnswer, ChangeAnswer, CheckStatus, EndpointDetail, LeaseAnswer, PortAnswer, Seconds,
     ServiceEndpoint,
 };
 use super::check::check_json;
@@ -30,12 +30,12 @@ impl EncodedEndpoint {
     fn new(endpoint: &Endpoint) -> Self {
         const BEFORE: &[u8] = b"\"last_heartbeat\":\"";
         let heard = endpoint.pulse.last_heartbeat();
-        let json = to_json(&answer_of(endpoint, heard));
+        let json = to_json(&Form { endpoint, heard });
         // Everything before it is a string, whose quotes would be escaped, or a `ports` member,
         // whose values are objects: the first match is the member itself.
-        let found = json
-            .windows(BEFORE.len())
-            .position(|window| window == BEFORE);
+        let quotes = json.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+        let mut quotes = quotes.map(|(at, _)| at);
+        let found = quotes.find(|at| json[*at..].starts_with(BEFORE));
         let heartbeat_at = found.map_or(0, |at| at + BEFORE.len());
         Self {
             json: json.into(),
@@ -159,7 +159,77 @@ pub fn endpoint_detail(
 
 /// JSON bytes of a type of this module's.
 fn to_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("string keys and finite numbers always serialize")
+    const TYPICAL: usize = 1_024;
+    let mut json = Vec::with_capacity(TYPICAL);
+    let written = serde_json::to_writer(&mut json, value);
+    written.expect("string keys and finite numbers always serialize");
+    json
+}
+
+/// An endpoint about to be encoded: as [`ServiceEndpoint`], member by member, without a copy of it.
+struct Form<'a> {
+    endpoint: &'a Endpoint,
+    heard: Timestamp,
+}
+
+impl Serialize for Form<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { endpoint, heard } = *self;
+        let (state, registration) = (&endpoint.state, endpoint.registration());
+        let mut form = serializer.serialize_struct("ServiceEndpoint", 22)?;
+        form.serialize_field("name", endpoint.service.name.as_str())?;
+        form.serialize_field("namespace", endpoint.service.namespace.as_str())?;
+        form.serialize_field("id", endpoint.id.as_str())?;
+        form.serialize_field("incarnation", &endpoint.incarnation.0)?;
+        form.serialize_field("host", registration.address.host.as_str())?;
+        form.serialize_field("port", &registration.address.port)?;
+        form.serialize_field("url", &*registration.address.url)?;
+        form.serialize_field("ports", &Ports(endpoint))?;
+        form.serialize_field("environment", registration.platform.word())?;
+        form.serialize_field("health_status", state.health().word())?;
+        form.serialize_field("health_reason", &bounded(endpoint.health_reason()))?;
+        form.serialize_field("ready", &endpoint.is_ready())?;
+        form.serialize_field("flags", &endpoint.flags())?;
+        form.serialize_field("last_heartbeat", &Text(heard))?;
+        form.serialize_field("registered_at", &Text(state.registered_at))?;
+        form.serialize_field("since", &Text(state.since))?;
+        form.serialize_field("ttl", &registration.ttl.map(Seconds::from))?;
+        if state.overrides.metadata.is_empty() {
+            form.serialize_field("metadata", &registration.metadata)?;
+        } else {
+            form.serialize_field("metadata", &endpoint.metadata())?;
+        }
+        form.serialize_field("tags", endpoint.tags())?;
+        form.serialize_field("zone", &endpoint.zone())?;
+        form.serialize_field("weight", &endpoint.weight())?;
+        form.serialize_field("revision", &endpoint.revision.0)?;
+        form.end()
+    }
+}
+
+/// The named ports of an endpoint.
+struct Ports<'a>(&'a Endpoint);
+
+impl Serialize for Ports<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ports = &self.0.registration().ports;
+        serializer.collect_map(ports.iter().map(|(name, port)| {
+            let url = self.0.url_of_port(name.as_str()).unwrap_or_default();
+            let scheme = port.scheme.as_str().into();
+            let port = port.port;
+            (name.as_str(), PortAnswer { port, scheme, url })
+        }))
+    }
+}
+
+/// A moment as it is written.
+struct Text(Timestamp);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.to_text();
+        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
+    }
 }
 
 fn answer_of(endpoint: &Endpoint, heard: Timestamp) -> ServiceEndpoint {
