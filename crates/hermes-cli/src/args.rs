@@ -10,6 +10,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
+#[cfg(unix)]
+use crate::commands::run;
 use crate::commands::{Ask, completions, config, log, serve};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
@@ -86,6 +88,8 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(serve::Arguments),
+    #[cfg(unix)]
+    Run(Box<run::Arguments>),
     #[command(flatten)]
     Ask(Box<Ask>),
     Config(config::Arguments),
@@ -119,6 +123,13 @@ pub(crate) fn read() -> Result<Cli, clap::Error> {
         return Err(command.error(ErrorKind::ArgumentConflict, what));
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// Whether `hermes run` is meant, however wrong the rest is.
+pub(crate) fn is_to_run() -> bool {
+    let command = command().ignore_errors(true);
+    let matches = command.try_get_matches_from(std::env::args_os());
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("run"))
 }
 
 /// A namespace, or `*` for all.
@@ -170,7 +181,7 @@ mod tests {
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help");
         helps.extend(subcommands.map(|sub| (sub.get_name(), help_of(sub))));
-        assert_eq!(helps.len(), 18);
+        assert_eq!(helps.len(), if cfg!(unix) { 19 } else { 18 });
         for (name, help) in helps {
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             let examples = help.lines().filter(|line| line.starts_with("  hermes "));

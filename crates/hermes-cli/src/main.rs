@@ -21,37 +21,48 @@ use exit::Exit;
 use failure::Failure;
 use output::Output;
 
+/// `hermes run` passes exit codes through; this one says that it has failed itself.
+const RUN_FAILED: u8 = 125;
+
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    if let Some(exit) = commands::run::guard::play() {
+        return exit;
+    }
     let cli = match args::read() {
         Ok(cli) => cli,
         Err(error) => return explain_usage(&error),
     };
     let output = Output::new(cli.global.output);
-    let exit = run(cli, &output).unwrap_or_else(|failure| {
+    run(cli, &output).unwrap_or_else(|failure| {
         output.failure(&failure);
-        failure.exit()
-    });
-    exit.into()
+        failure.exit().into()
+    })
 }
 
-fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
-    match cli.command {
+fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
+    let exit = match cli.command {
+        // The exit code is that of the command that was run.
+        #[cfg(unix)]
+        Command::Run(arguments) => {
+            return Ok(commands::run::run(*arguments, &cli.global, output));
+        }
         Command::Serve(arguments) => commands::serve::run(&arguments, output),
         Command::Config(arguments) => commands::config::run(&arguments, output),
         Command::Log(arguments) => commands::log::run(&arguments, output),
         Command::Completions(arguments) => commands::completions::run(&arguments, output),
         Command::Ask(ask) => ask.run(&cli.global, output),
-    }
+    };
+    exit.map(Into::into)
 }
 
 /// What clap has to say: help or the version, asked for, or what is wrong about the arguments.
 fn explain_usage(error: &clap::Error) -> ExitCode {
-    let exit = if error.use_stderr() {
-        Exit::Usage
-    } else {
-        Exit::Done
-    };
     // Whoever closed the pipe does not want to read it.
     error.print().ok();
-    exit.into()
+    match error.use_stderr() {
+        true if args::is_to_run() => ExitCode::from(RUN_FAILED),
+        true => Exit::Usage.into(),
+        false => Exit::Done.into(),
+    }
 }

@@ -219,6 +219,14 @@ fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {
     line
 }
 
+/// A line of talk of something that runs beside others: `who: text`.
+#[cfg(unix)]
+pub(crate) fn talk(who: &str, text: &str) {
+    let line = format!("{who}: {}\n", printable(text));
+    // In one piece, so that what others say does not stand in it.
+    io::stderr().lock().write_all(line.as_bytes()).ok();
+}
+
 /// The text with every control character replaced, line ends among them.
 fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {

@@ -12,6 +12,8 @@ pub(crate) mod log;
 pub(crate) mod patch;
 pub(crate) mod register;
 pub(crate) mod resolve;
+#[cfg(unix)]
+pub(crate) mod run;
 pub(crate) mod select;
 pub(crate) mod serve;
 pub(crate) mod services;

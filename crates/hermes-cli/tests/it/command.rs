@@ -176,13 +176,13 @@ impl Lines {
 
     /// Waits for a line of JSON that is as wanted.
     #[track_caller]
-    pub(crate) fn until_json(&mut self, wanted: impl Fn(&Value) -> bool) {
+    pub(crate) fn until_json(&mut self, mut wanted: impl FnMut(&Value) -> bool) {
         self.until(|line| wanted(&serde_json::from_str(line).unwrap()));
     }
 
     /// Waits for a line that is as wanted.
     #[track_caller]
-    pub(crate) fn until(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let clock = Clock::system();
         let end = clock.now().moment.after(DEADLINE);
         while clock.now().moment < end {

@@ -15,6 +15,9 @@ mod json;
 mod log;
 mod operate;
 mod register_many;
+#[cfg(unix)]
+#[cfg(test)]
+mod run;
 mod serve;
 mod wait;
 mod watch;
@@ -22,6 +25,9 @@ mod watch;
 // What the tests share. `cfg(test)` tells clippy that a panic is how they fail, too.
 #[cfg(test)]
 mod command;
+#[cfg(unix)]
+#[cfg(test)]
+mod program;
 #[cfg(test)]
 mod responder;
 #[cfg(test)]

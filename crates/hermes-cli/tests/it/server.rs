@@ -17,7 +17,12 @@ impl Server {
     /// With more arguments than where to listen. Unless they say otherwise, it does not register
     /// itself, so that what a test sees is its own, and talks as it does to people.
     pub(crate) fn start_with(arguments: &str) -> Self {
-        let mut command = hermes(&format!("serve --listen 127.0.0.1:0 {arguments}"));
+        Self::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// At an address that is known before.
+    pub(crate) fn start_at(address: &str, arguments: &str) -> Self {
+        let mut command = hermes(&format!("serve --listen {address} {arguments}"));
         command.env("HERMES_REGISTER_SELF", "false");
         command.env("HERMES_LOG_FORMAT", "text");
         Self::of(command)
