@@ -13,7 +13,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use ipnet::IpNet;
+pub use ipnet::IpNet;
 
 /// Addresses of the metadata services of clouds that are not link-local anyway: AWS and Google over
 /// IPv6, Alibaba, Oracle (classic), Azure.

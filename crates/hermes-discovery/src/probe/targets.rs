@@ -699,6 +699,9 @@ mod tests {
         assert_eq!(last(&world, "tcp"), Some(world.now.time));
         let lateness = world.targets.stats().lateness_max;
         assert_eq!(lateness, Duration::from_millis(5), "it waited so long");
+        let stats = world.targets.stats();
+        assert_eq!(stats.lateness_counts.iter().sum::<u64>(), stats.started);
+        assert_eq!(stats.lateness_within(1.0), Some(Duration::from_millis(5)));
         assert_eq!(last(&world, "other"), None);
     }
 

@@ -4,12 +4,13 @@
 //! writes the text that every layer would read again.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hermes_core::wire::fields::parse_duration;
+use hermes_discovery::probe::IpNet;
 
 use crate::config::{Config, LogFormat, LogKind};
 
@@ -24,6 +25,7 @@ pub(super) enum Lens {
     Switch(fn(&mut Config) -> &mut bool),
     Word(fn(&mut Config) -> &mut dyn Word),
     Filter(fn(&mut Config) -> &mut String),
+    Networks(fn(&mut Config) -> &mut Vec<IpNet>),
 }
 
 /// A whole number of any width.
@@ -103,6 +105,8 @@ fn put_word<T: Word + Copy>(place: &mut T, all: &[T], word: &str) -> bool {
     found.map(|one| *place = *one).is_some()
 }
 
+/// How it is said that a list of networks is empty.
+const NO_NETWORKS: &str = "none";
 /// Units of sizes, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 /// Levels that a filter may name.
@@ -120,6 +124,7 @@ impl Lens {
             Self::Switch(at) => at(config).to_string(),
             Self::Word(at) => at(config).get().into(),
             Self::Filter(at) => at(config).clone(),
+            Self::Networks(at) => networks(at(config)),
         }
     }
 
@@ -140,6 +145,7 @@ impl Lens {
             Self::Switch(at) => *at(config) = parse_switch(text)?,
             Self::Word(at) => return at(config).put(text).then_some(()),
             Self::Filter(at) => *at(config) = Some(text).filter(|text| is_filter(text))?.to_owned(),
+            Self::Networks(at) => *at(config) = parse_networks(text)?,
         }
         Some(())
     }
@@ -172,6 +178,7 @@ impl Lens {
                 "one of {}, or filters such as hermes_server=debug,warn",
                 LEVELS.join(", ")
             ),
+            Self::Networks(_) => "networks such as 10.0.0.0/8,fd00::/8, or none".into(),
         }
     }
 
@@ -186,6 +193,7 @@ impl Lens {
             Self::Switch(_) => "BOOL",
             Self::Word(_) => "WORD",
             Self::Filter(_) => "LEVEL",
+            Self::Networks(_) => "NETWORKS",
         }
     }
 
@@ -205,8 +213,30 @@ impl Lens {
                 two(words[0], words[1])
             }
             Self::Filter(_) => two("debug", "hermes_server=trace,warn"),
+            Self::Networks(_) => two("10.0.0.0/8", "192.168.7.1/32,fd00::/8"),
         }
     }
+}
+
+/// Networks, comma between them.
+fn networks(networks: &[IpNet]) -> String {
+    if networks.is_empty() {
+        return NO_NETWORKS.into();
+    }
+    let texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    texts.join(",")
+}
+
+/// The same, read. An address alone is a network of its own.
+fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
+    if text == NO_NETWORKS {
+        return Some(Vec::new());
+    }
+    let network = |text: &str| {
+        let alone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse().ok().or_else(alone)
+    };
+    text.split(',').map(|text| network(text.trim())).collect()
 }
 
 /// A duration in the largest unit that shows it whole.

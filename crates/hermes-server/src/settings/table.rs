@@ -397,6 +397,23 @@ pub static SETTINGS: &[Setting] = &[
         "Bytes of those changes",
     ),
     Setting::new(
+        "probe.allow",
+        Group::Probes,
+        Lens::Networks(|c| &mut c.probe.reach.allow),
+        "Networks that are probed although their kind is not",
+    )
+    .more(
+        "Never probed otherwise: link-local, multicast, reserved and unspecified addresses, those of \
+         metadata services, and loopback unless Hermes itself listens only there. Hermes's own \
+         listener is not probed in any case.",
+    ),
+    Setting::new(
+        "probe.deny",
+        Group::Probes,
+        Lens::Networks(|c| &mut c.probe.reach.deny),
+        "Networks that are not probed",
+    ),
+    Setting::new(
         "limits.probes",
         Group::Probes,
         count(100_000, |c| &mut c.probe.concurrency),
