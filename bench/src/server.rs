@@ -3,20 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use hermes_server::{Config, LogConfig, Server, log};
+use hermes_server::{Config, LogKind, Server};
 use tokio::runtime;
 
 use crate::child;
 use crate::failure::Failure;
 
 pub(crate) fn run(directory: Option<PathBuf>) -> Result<(), Failure> {
-    let log = match directory {
-        None => LogConfig::Memory,
-        Some(directory) => LogConfig::File {
-            directory,
-            options: log::Options::default(),
-        },
-    };
+    let mut log = Config::default().log;
+    if let Some(directory) = directory {
+        (log.kind, log.directory) = (LogKind::File, directory);
+    }
     one_thread()?.block_on(async {
         let config = Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
