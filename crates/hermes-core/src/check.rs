@@ -157,6 +157,28 @@ impl Check {
         }
     }
 
+    /// A check over HTTP that asks for this path, with every other default. The fields of a check are
+    /// what the second seed document has subclasses for:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hermes_core::check::Check;
+    ///
+    /// let check = Check {
+    ///     interval: Duration::from_secs(60),
+    ///     attempts: 1,
+    ///     ..Check::http("/system/health")
+    /// };
+    /// assert_eq!(check.timeout, Duration::from_secs(5));
+    /// ```
+    #[must_use]
+    pub fn http(path: &str) -> Self {
+        Self::new(CheckKind::Http(HttpCheck {
+            path: path.into(),
+            ..HttpCheck::default()
+        }))
+    }
+
     /// The check that an endpoint gets when its registration names none: HTTP on `/health` where
     /// HTTP is spoken, else a TCP connection.
     #[must_use]

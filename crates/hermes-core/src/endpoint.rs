@@ -53,6 +53,30 @@ pub struct Registration {
     pub initial_health: InitialHealth,
 }
 
+impl Registration {
+    /// What stands for an address of which nothing else is said: static, with one port, and with the
+    /// check that is usual for its scheme.
+    #[must_use]
+    pub fn at(address: Address) -> Self {
+        let port = Port {
+            port: address.port,
+            scheme: address.scheme.clone(),
+        };
+        Self {
+            ports: BTreeMap::from([(Name::main_port(), port)]),
+            metadata: Map::new(),
+            tags: Vec::new(),
+            zone: None,
+            weight: WEIGHT_DEFAULT,
+            platform: Platform::default(),
+            ttl: None,
+            checks: vec![Check::default_for(&address.scheme)],
+            initial_health: InitialHealth::default(),
+            address,
+        }
+    }
+}
+
 /// One named port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {

@@ -81,6 +81,15 @@ impl Name {
         }
     }
 
+    /// The name of the port that `port` and `url` speak of.
+    #[must_use]
+    pub fn main_port() -> Self {
+        Self {
+            folded: crate::endpoint::MAIN_PORT.into(),
+            given: None,
+        }
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -101,14 +101,23 @@ impl Admission {
             address: shown(url),
             reason,
         })?;
+        self.admit_address(&address)?;
+        Ok(address)
+    }
+
+    /// Says whether an address that was read already may be registered.
+    ///
+    /// # Errors
+    /// When it is not admitted.
+    pub fn admit_address(&self, address: &Address) -> Result<(), Refused> {
         let is_plain = address.scheme.as_str() == "http";
         if self.https_only && is_plain && !self.may_speak_http(&address.host) {
             return Err(Refused::HttpsRequired {
-                address: shown(url),
+                address: shown(&address.url),
                 host: address.host.as_str().to_owned(),
             });
         }
-        Ok(address)
+        Ok(())
     }
 
     fn may_speak_http(&self, host: &Host) -> bool {

@@ -8,9 +8,22 @@
 //! - [`clock`]: the only place that asks the machine for the time.
 
 pub mod admission;
+pub mod answer;
 pub mod client;
 pub mod clock;
+#[cfg(feature = "testing")]
+pub mod conformance;
 pub mod engine;
+pub mod layer;
+pub mod local;
 pub mod log;
 pub mod probe;
+mod service_discovery;
 pub mod settings;
+mod wait;
+
+pub use answer::{ChangeError, Provenance, ResolveError, Resolved, Source, StartError};
+pub use layer::{Balanced, CacheConfig, Cached, Fallback, Layer, Required};
+pub use local::{Config, Environment, InMemory, discovery_of};
+pub use service_discovery::{DEFAULT_ID, ServiceDiscovery, Watch};
+pub use wait::{NotReady, wait_for_services};

@@ -13,13 +13,36 @@ struct ModuleArrow {
     why: &'static str,
 }
 
-const MODULE_ARROWS: &[ModuleArrow] = &[ModuleArrow {
-    krate: "hermes-server",
-    modules: &["*"],
-    but: &["api", "app", "lib", "serve"],
-    never: &["api"],
-    why: "HTTP is one of several ways in: `app` wires it, `serve` feeds it, nothing is built on it",
-}];
+const MODULE_ARROWS: &[ModuleArrow] = &[
+    ModuleArrow {
+        krate: "hermes-server",
+        modules: &["*"],
+        but: &["api", "app", "lib", "serve"],
+        never: &["api"],
+        why: "HTTP is one of several ways in: `app` wires it, `serve` feeds it, nothing is built on it",
+    },
+    ModuleArrow {
+        krate: "hermes-discovery",
+        modules: &["engine", "log", "probe", "clock", "client"],
+        but: &[],
+        never: &[
+            "answer",
+            "layer",
+            "local",
+            "service_discovery",
+            "settings",
+            "wait",
+        ],
+        why: "what is embedded stands on the engine and its probes, as a server does",
+    },
+    ModuleArrow {
+        krate: "hermes-discovery",
+        modules: &["layer"],
+        but: &[],
+        never: &["local", "probe", "log", "clock"],
+        why: "a layer wraps any discovery, and knows none of them",
+    },
+];
 
 #[test]
 fn modules_use_each_other_only_in_the_direction_that_is_drawn() {

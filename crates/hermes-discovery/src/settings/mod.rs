@@ -54,6 +54,8 @@ use hermes_core::name::Name;
 use crate::admission::{Admission, HttpHost};
 use reader::Reader;
 
+pub(crate) use reader::check_env_prefix;
+
 pub use fault::{Fault, Faults, Place, Setting};
 
 /// The variable that names the file (R158).

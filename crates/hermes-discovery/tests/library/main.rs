@@ -1,0 +1,13 @@
+//! What a program embeds, from outside: the stories of the second seed (R204 to R222).
+//!
+//! - `conformance`: the suite of `ServiceDiscovery`, on every implementation and layer.
+//! - `health`, `layers`, `environment`, `waiting`, `told`: rules of time on the test clock, where time
+//!   moves only when everybody waits, with responders that need no socket.
+//! - `sockets`: the same stories once more over real sockets, every 50 ms.
+//! - `peek`: looks that allocate nothing.
+//! - `examples`: each example is run, and each feature builds alone.
+
+#![cfg(test)]
+
+mod conformance;
+mod make;
