@@ -46,6 +46,18 @@ pub(crate) enum Job {
     Bare {
         bytes: usize,
     },
+    /// Be what is probed.
+    Probed,
+    /// Be Hermes's prober, for so long.
+    Prober {
+        port: u16,
+        each: Duration,
+    },
+    /// Be the floor of that.
+    BareProber {
+        port: u16,
+        each: Duration,
+    },
     /// Be the load.
     Load(Order),
 }
@@ -95,6 +107,15 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Job, Failure> 
         Some("read") => Ok(Job::Read {
             files: args.skip(1).map(PathBuf::from).collect(),
         }),
+        Some("probed") => Ok(Job::Probed),
+        Some("prober") => {
+            let (port, each) = parse_prober(args.skip(1))?;
+            Ok(Job::Prober { port, each })
+        }
+        Some("prober-bare") => {
+            let (port, each) = parse_prober(args.skip(1))?;
+            Ok(Job::BareProber { port, each })
+        }
         Some("bare") => parse_bare(args.skip(1)),
         Some("load") => parse_load(args.skip(1)).map(Job::Load),
         _ => parse_plan(args),
@@ -126,6 +147,11 @@ fn parse_plan(mut args: impl Iterator<Item = String>) -> Result<Job, Failure> {
         }
     }
     Ok(Job::Measure(plan))
+}
+
+fn parse_prober(mut args: impl Iterator<Item = String>) -> Result<(u16, Duration), Failure> {
+    let port = value(&mut args, "port")?;
+    Ok((port, seconds(&mut args, "seconds")?))
 }
 
 fn parse_bare(mut args: impl Iterator<Item = String>) -> Result<Job, Failure> {

@@ -19,10 +19,13 @@ mod bare;
 mod child;
 mod console;
 mod failure;
+mod files;
 mod http;
 mod load;
 mod machine;
 mod pin;
+mod probed;
+mod probing;
 mod report;
 mod rounds;
 mod rows;
@@ -54,6 +57,9 @@ fn run(job: Job) -> Result<(), Failure> {
         Job::Server { directory } => return server::run(directory),
         Job::Read { files } => console::print(&start::read_all(&files)?.to_string()),
         Job::Bare { bytes } => return bare::run(bytes),
+        Job::Probed => return probed::run(),
+        Job::Prober { port, each } => return probing::run_hermes(port, each),
+        Job::BareProber { port, each } => return probing::run_bare(port, each),
         Job::Load(order) => console::print(&load::run(&order)?.to_line()),
     }
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! To add some, write a file with a function `rows`, and name it in [`all`].
 
+mod probe;
 mod register;
 mod resolve;
 mod start;
@@ -43,6 +44,7 @@ pub(crate) enum Measured {
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = resolve::rows();
     rows.extend(register::rows());
+    rows.extend(probe::rows());
     rows.extend(start::rows());
     rows
 }
