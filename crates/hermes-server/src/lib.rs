@@ -11,6 +11,7 @@
 
 mod api;
 mod app;
+pub mod auth;
 mod config;
 mod declared;
 pub mod log;

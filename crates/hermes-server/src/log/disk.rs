@@ -82,9 +82,15 @@ pub struct Directory {
 
 /// The file whose lock says who holds a directory. It is never written to.
 const LOCK: &str = "lock";
-/// What a directory may hold without holding anything: the lock, and what file systems put into the
-/// directory that they are mounted on.
-const NOT_CONTENT: [&str; 2] = [LOCK, "lost+found"];
+/// What a directory may hold without holding anything: the lock, the keys of the server, and what file
+/// systems put into the directory that they are mounted on.
+const NOT_CONTENT: [&str; 5] = [
+    LOCK,
+    "keys.json",
+    "keys.json.lock",
+    "keys.json.new",
+    "lost+found",
+];
 
 impl Directory {
     /// The directory at `path`, made when it is not there, and held.
