@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::Api;
+use crate::auth::{Gate, KeyFileError};
 use crate::config::{Config, LogConfig, LogKind};
 use crate::declared::{declare_self, declare_services};
 use crate::log::{FileLog, OpenError};
@@ -27,6 +28,7 @@ pub struct Server {
     address: SocketAddr,
     engine: Engine,
     api: Arc<Api>,
+    gate: Arc<Gate>,
     config: Config,
     live: Arc<Live>,
     stopping: watch::Sender<bool>,
@@ -43,6 +45,7 @@ struct Live {
 pub struct Handle {
     live: Arc<Live>,
     engine: Engine,
+    gate: Arc<Gate>,
     address: SocketAddr,
 }
 
@@ -52,10 +55,14 @@ pub struct Handle {
 pub enum StartError {
     /// The address can be reached by others, and there are no keys.
     #[error(
-        "refusing to listen on {0}: others can reach it, and this release has no keys to tell them \
-         apart. Listen on a loopback address such as 127.0.0.1:8001"
+        "refusing to listen on {0}: others can reach it, and there is no key to tell them apart. Make \
+         one with `hermes key create admin --role admin`, or listen on a loopback address such as \
+         127.0.0.1:8001"
     )]
-    NotLoopback(SocketAddr),
+    NoKeys(SocketAddr),
+    /// The keys cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyFileError),
     /// The address cannot be bound.
     #[error(
         "cannot listen on {address}: {source}. Is another server running there? Choose another \
@@ -111,6 +118,15 @@ fn probing_from(config: &probe::Config, address: SocketAddr) -> probe::Config {
     config
 }
 
+/// Reads the keys, and refuses to listen where others could reach a server that has none.
+fn guard(address: SocketAddr, config: &Config) -> Result<Arc<Gate>, StartError> {
+    let gate = Gate::new(&config.auth, Clock::system())?;
+    if !address.ip().is_loopback() && !gate.has_valid_key() {
+        return Err(StartError::NoKeys(address));
+    }
+    Ok(Arc::new(gate))
+}
+
 impl Server {
     /// Binds the socket and starts the engine and its probes.
     ///
@@ -118,12 +134,10 @@ impl Server {
     /// When the address is not a loopback address or cannot be bound, or the log cannot be read.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let address = config.listen;
-        if !address.ip().is_loopback() {
-            return Err(StartError::NotLoopback(address));
-        }
+        let gate = guard(address, &config)?;
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| StartError::Bind { address, source })?;
-        Self::start(listener, config).await
+        Self::start(listener, gate, config).await
     }
 
     /// The same on a socket that is bound already, as systemd hands it over; `config.listen` is not
@@ -140,17 +154,23 @@ impl Server {
             address: config.listen,
             source,
         })?;
-        Self::start(listener, config).await
-    }
-
-    async fn start(listener: TcpListener, config: Config) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(|source| StartError::Bind {
             address: config.listen,
             source,
         })?;
-        if !address.ip().is_loopback() {
-            return Err(StartError::NotLoopback(address));
-        }
+        let gate = guard(address, &config)?;
+        Self::start(listener, gate, config).await
+    }
+
+    async fn start(
+        listener: TcpListener,
+        gate: Arc<Gate>,
+        config: Config,
+    ) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(|source| StartError::Bind {
+            address: config.listen,
+            source,
+        })?;
         let engine = start_engine(&config).await?;
         let prober = Prober::start(engine.clone(), probing_from(&config.probe, address))?;
         declare_services(&engine, &config.services).await;
@@ -159,7 +179,8 @@ impl Server {
         let api = Arc::new(Api::new(
             engine.clone(),
             prober,
-            config.http.clone(),
+            Arc::clone(&gate),
+            &config,
             stopped,
         ));
         Ok(Self {
@@ -167,6 +188,7 @@ impl Server {
             address,
             engine,
             api,
+            gate,
             live: Arc::new(Live {
                 stop_within: ArcSwap::from_pointee(config.stop_within),
             }),
@@ -187,6 +209,7 @@ impl Server {
         Handle {
             live: Arc::clone(&self.live),
             engine: self.engine.clone(),
+            gate: Arc::clone(&self.gate),
             address: self.address,
         }
     }
@@ -198,6 +221,7 @@ impl Server {
         let connections = serve::Connections::new(&self.config.http);
         tokio::select! {
             () = connections.accept(&self.listener, &self.api) => {}
+            () = Arc::clone(&self.gate).follow() => {}
             () = shutdown => {}
         }
         let stop_within = **self.live.stop_within.load();
@@ -226,8 +250,10 @@ impl Server {
 }
 
 impl Handle {
-    /// Takes over what may change while a server runs; the rest of `config` is left alone.
+    /// Takes over what may change while a server runs; the rest of `config` is left alone. The keys
+    /// are read again.
     pub async fn take_over(&self, config: &Config) {
+        self.gate.read_again().await;
         self.live.stop_within.store(Arc::new(config.stop_within));
         declare_services(&self.engine, &config.services).await;
         declare_self(&self.engine, config.register_self.then_some(self.address)).await;

@@ -10,6 +10,7 @@ use hermes_core::name::Name;
 use hermes_discovery::engine;
 use hermes_discovery::probe;
 
+use crate::auth::Secret;
 use crate::log;
 
 /// The settings of a server.
@@ -26,6 +27,8 @@ pub struct Config {
     pub probe: probe::Config,
     /// Bounds for what strangers send.
     pub http: HttpLimits,
+    /// Who is asked for a key.
+    pub auth: AuthConfig,
     /// How long a stopping server waits for what is in flight. Default 10 s.
     pub stop_within: Duration,
     /// Services that are registered by the configuration itself, static, under the id `default`.
@@ -80,6 +83,36 @@ pub enum LogFormat {
     Json,
 }
 
+/// Who is asked for a key, and how often they may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// The file of the keys, which `hermes key` writes. Default: none, so that nobody is asked. A file
+    /// that is not there is looked for again, so that the first key counts at once.
+    pub keys: Option<PathBuf>,
+    /// A key that every service shares (R152), of the role `register`: from the environment, and kept
+    /// nowhere. Default: none.
+    pub shared_key: Option<Secret>,
+    /// Whether reading needs no key where there are keys. Default: no.
+    pub anonymous_read: bool,
+    /// Requests a second of one key, or of one address that shows none; as many at once after a second
+    /// of silence. 0 is no limit. Default 1,000.
+    pub requests_per_second: u32,
+    /// Whether those who come from loopback are counted, too. Default: no.
+    pub limits_loopback: bool,
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self {
+            keys: None,
+            shared_key: None,
+            anonymous_read: false,
+            requests_per_second: 1_000,
+            limits_loopback: false,
+        }
+    }
+}
+
 /// Bounds for what strangers send.
 #[derive(Debug, Clone)]
 pub struct HttpLimits {
@@ -126,6 +159,7 @@ impl Default for Config {
             engine: engine::Config::default(),
             probe: probe::Config::default(),
             http: HttpLimits::default(),
+            auth: AuthConfig::default(),
             stop_within: Duration::from_secs(10),
             services: BTreeMap::new(),
             register_self: false,

@@ -1,5 +1,7 @@
 //! Errors: the only place that knows which refusal is which problem.
 
+use std::time::Duration;
+
 use hermes_core::catalog::Catalog;
 use hermes_core::change::ChangeKind;
 use hermes_core::explain::why_not_ready;
@@ -10,6 +12,8 @@ use hermes_core::time::Timestamp;
 use hermes_core::wire::problem::{Problem, ProblemEndpoint, ProblemLimit, code};
 use hermes_discovery::engine::{Refusal, TooManyWatchers};
 use hyper::Method;
+
+use crate::auth::Caller;
 
 /// Endpoints that a problem document lists at most.
 const ENDPOINTS_MAX: usize = 20;
@@ -54,6 +58,18 @@ impl Failure {
         .into()
     }
 
+    /// One request more than a key or an address may make.
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        let detail = "There are more requests with this key, or from this address, than the server \
+                      takes. Nothing was done. Try again after the time in Retry-After, and send many \
+                      heartbeats in one request.";
+        let seconds = wait.as_secs().saturating_add(1);
+        Self {
+            retry_after_seconds: Some(u32::try_from(seconds).unwrap_or(u32::MAX)),
+            ..Self::from(Problem::new(code::RATE_LIMITED, detail))
+        }
+    }
+
     /// `service` is not known; the names that are nearest to it come from `catalog`.
     pub(super) fn service_unknown(catalog: &Catalog, service: &ServiceKey) -> Self {
         let names = catalog
@@ -77,6 +93,18 @@ impl Failure {
             ..problem
         }
         .into()
+    }
+
+    /// The same for somebody who may not read everything: without the names that are near.
+    pub(super) fn shown_to(mut self, caller: &Caller) -> Self {
+        if caller.is_bounded() && self.problem.code == code::SERVICE_UNKNOWN {
+            self.problem.nearest.clear();
+            self.problem.detail =
+                "No such service is known here. Has it been registered, and in this \
+                                   namespace?"
+                    .into();
+        }
+        self
     }
 
     /// The service is known, but none of its endpoints may be handed out. Says why for each.

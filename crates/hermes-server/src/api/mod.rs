@@ -5,6 +5,7 @@
 //! status codes. Handlers hold no logic of the registry: they read a request, ask the catalog or the
 //! engine, and write an answer.
 
+mod access;
 mod body;
 mod cursor;
 mod digits;
@@ -28,10 +29,12 @@ use hermes_core::wire::problem::{Problem, code};
 use hermes_discovery::engine::Engine;
 use hermes_discovery::probe::ProberHandle;
 use hyper::body::Incoming;
+use hyper::header::{HeaderValue, VARY};
 use hyper::{HeaderMap, Method, Request, Response};
 use tokio::sync::watch as signal;
 
-use crate::config::HttpLimits;
+use crate::auth::{Caller, Gate, Limiter, Subject};
+use crate::config::{Config, HttpLimits};
 use cursor::Cursors;
 use error::Failure;
 use query::Query;
@@ -46,6 +49,9 @@ pub(crate) struct Api {
     limits: HttpLimits,
     cursors: Cursors,
     budget: Arc<Budget>,
+    gate: Arc<Gate>,
+    limiter: Limiter,
+    limits_loopback: bool,
     head: reply::Head,
     /// Lent to every request that names no other.
     default_namespace: Name,
@@ -56,12 +62,15 @@ pub(crate) struct Api {
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     actor: Actor,
+    subject: Subject,
+    is_loopback: bool,
 }
 
 /// What every handler gets beside its own part of the path.
 struct Call<'a> {
     api: &'a Api,
     peer: &'a Peer,
+    caller: Caller,
     headers: &'a HeaderMap,
     query: Query<'a>,
 }
@@ -70,17 +79,21 @@ impl Api {
     pub(crate) fn new(
         engine: Engine,
         prober: ProberHandle,
-        limits: HttpLimits,
+        gate: Arc<Gate>,
+        config: &Config,
         stopping: signal::Receiver<bool>,
     ) -> Self {
         Self {
             head: reply::Head::new(engine.cluster()),
-            cursors: Cursors::new(limits.cursors),
-            budget: Arc::new(Budget::new(limits.encoded_bytes)),
+            cursors: Cursors::new(config.http.cursors),
+            budget: Arc::new(Budget::new(config.http.encoded_bytes)),
             default_namespace: Name::default_namespace(),
             engine,
             prober,
-            limits,
+            gate,
+            limiter: Limiter::new(config.auth.requests_per_second),
+            limits_loopback: config.auth.limits_loopback,
+            limits: config.http.clone(),
             stopping,
         }
     }
@@ -102,21 +115,38 @@ impl Api {
     pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let mut call = Call {
-            api: self,
-            peer,
-            headers: &parts.headers,
-            query: Query::new(parts.uri.query()),
-        };
-        let result = match route::route(path) {
-            Some(route) if route.allows(&parts.method) => {
-                call.dispatch(&parts.method, route, body).await
+        let route = route::route(path);
+        let result = match (self.admit(route.as_ref(), &parts, peer), route) {
+            (Err(failure), _) => Err(failure),
+            (Ok(_), None) => Err(Failure::route_unknown(path)),
+            (Ok(_), Some(route)) if !route.allows(&parts.method) => {
+                Err(Failure::method_not_allowed(&parts.method, route.methods()))
             }
-            Some(route) => Err(Failure::method_not_allowed(&parts.method, route.methods())),
-            None => Err(Failure::route_unknown(path)),
+            (Ok(caller), Some(route)) => {
+                let mut call = Call {
+                    api: self,
+                    peer,
+                    caller,
+                    headers: &parts.headers,
+                    query: Query::new(parts.uri.query()),
+                };
+                match call.judge(&route, &parts.method) {
+                    Ok(()) => call
+                        .dispatch(&parts.method, route, body)
+                        .await
+                        .map_err(|failure| failure.shown_to(&call.caller)),
+                    Err(failure) => Err(failure),
+                }
+            }
         };
         let reply = result.unwrap_or_else(Reply::failure);
-        self.head.finish(reply, &self.engine, parts.headers)
+        let mut response = self.head.finish(reply, &self.engine, parts.headers);
+        if !self.gate.is_open() {
+            // What one key is shown is not for another that asks through the same cache.
+            let by_key = HeaderValue::from_static("authorization, x-api-key");
+            response.headers_mut().insert(VARY, by_key);
+        }
+        response
     }
 }
 
@@ -125,6 +155,8 @@ impl Peer {
     pub(crate) fn at(address: SocketAddr) -> Self {
         Self {
             actor: address.to_string().into(),
+            subject: Subject::at(address.ip()),
+            is_loopback: address.ip().to_canonical().is_loopback(),
         }
     }
 }

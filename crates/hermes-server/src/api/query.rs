@@ -28,6 +28,14 @@ impl<'a> Query<'a> {
         self.pairs.is_empty()
     }
 
+    /// The first value of a parameter, which stays.
+    pub(super) fn peek(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.pairs.iter();
+        pairs
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| &**value)
+    }
+
     /// Takes every value of a parameter out.
     pub(super) fn all(&mut self, name: &str) -> Vec<Cow<'a, str>> {
         let mut values = Vec::new();

@@ -21,6 +21,7 @@ use super::cursor::Cursor;
 use super::error::Failure;
 use super::reply::Reply;
 use super::{Call, body, listing, parse_name};
+use crate::auth::Caller;
 
 /// Services on a page, unless said otherwise, and at most.
 const PAGE: (u64, u64) = (1_000, 10_000);
@@ -72,7 +73,7 @@ impl Call<'_> {
         let (services, more) = page(
             &catalog,
             namespace.as_ref(),
-            (&prefix, tag.as_deref()),
+            (&prefix, tag.as_deref(), &self.caller),
             (limit, cursor),
         );
         let last = services.last().filter(|_| more);
@@ -225,6 +226,9 @@ impl Call<'_> {
         let namespace = catalog.namespace(default.as_str());
         let mut services = Map::new();
         for name in namespace.map(|view| view.names()).unwrap_or_default() {
+            if !self.caller.reads(default.as_str(), name.as_str()) {
+                continue;
+            }
             let Some(view) = namespace.and_then(|all| all.service(name.as_str())) else {
                 continue;
             };
@@ -354,8 +358,10 @@ impl Call<'_> {
             () = news => {}
             () = tokio::time::sleep(wait) => {}
             () = self.api.stopping() => {}
+            () = self.api.gate.denied(&self.caller) => {}
         }
-        Ok(())
+        // What was allowed before the wait may no longer be.
+        self.judge_again()
     }
 }
 
@@ -396,7 +402,7 @@ fn revision_of(catalog: &Catalog, namespace: Option<&Name>) -> Revision {
 fn page(
     catalog: &Catalog,
     namespace: Option<&Name>,
-    (prefix, tag): (&str, Option<&str>),
+    (prefix, tag, caller): (&str, Option<&str>, &Caller),
     (limit, cursor): (usize, Option<Cursor>),
 ) -> (Vec<ServiceSummary>, bool) {
     let namespaces: Vec<&Arc<NamespaceView>> = match namespace {
@@ -405,7 +411,10 @@ fn page(
     };
     let tagged =
         |endpoint: &Arc<Endpoint>| tag.is_none_or(|tag| endpoint.tags().iter().any(|t| t == tag));
-    let matches = |view: &&Arc<ServiceView>| tag.is_none() || view.endpoints.iter().any(tagged);
+    let is_readable = |key: &ServiceKey| caller.reads(key.namespace.as_str(), key.name.as_str());
+    let matches = |view: &&Arc<ServiceView>| {
+        is_readable(&view.key) && (tag.is_none() || view.endpoints.iter().any(tagged))
+    };
     let mut services = namespaces
         .into_iter()
         .flat_map(|namespace| names_after(namespace, cursor.as_ref(), prefix))

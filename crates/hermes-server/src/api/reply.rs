@@ -11,6 +11,7 @@ use hermes_discovery::engine::Engine;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
@@ -215,6 +216,10 @@ fn problem_body(failure: Failure, request_id: &HeaderValue, headers: &mut Header
         allow,
     } = failure;
     problem.request_id = request_id.to_str().unwrap_or_default().into();
+    if problem.status == StatusCode::UNAUTHORIZED.as_u16() {
+        let scheme = HeaderValue::from_static("Bearer realm=\"hermes\"");
+        headers.insert(WWW_AUTHENTICATE, scheme);
+    }
     if let Some(seconds) = retry_after_seconds {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }

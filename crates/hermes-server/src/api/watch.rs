@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hermes_core::catalog::ServiceView;
 use hermes_core::change::{ClusterId, Committed, Revision};
-use hermes_core::name::Name;
+use hermes_core::name::{Name, ServiceKey};
 use hermes_core::wire::answer::Seconds;
 use hermes_core::wire::change_json;
 use hermes_core::wire::fields::{invalid, too_many};
@@ -26,6 +26,7 @@ use super::error::Failure;
 use super::listing::write_list;
 use super::reply::{Body, Reply};
 use super::{Call, parse_name};
+use crate::auth::{Caller, Gate};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Bytes of events that are sent in one piece when many wait.
@@ -40,6 +41,7 @@ impl Call<'_> {
         let services = self.watched_services()?;
         let resume = self.resume()?;
         self.end_of_query(&["service", "namespace", "since", "cluster"])?;
+        self.judge_watched(namespace.as_ref(), services.as_ref())?;
         let engine = &self.api.engine;
         let watcher = engine.watch(
             Interest {
@@ -53,6 +55,8 @@ impl Call<'_> {
         let source = Source {
             watcher,
             stopping: self.api.stopping.clone(),
+            gate: Arc::clone(&self.api.gate),
+            caller: self.caller.clone(),
             ended: false,
         };
         let body = Body::Events(Box::new(EventStream::new(hello, source)));
@@ -75,6 +79,20 @@ impl Call<'_> {
             .map(|name| parse_name("service", name))
             .collect();
         Ok(Some(names?).filter(|names| !names.is_empty()))
+    }
+
+    /// Whether each service that is named may be read. Where none is named, or in every namespace,
+    /// each event is judged by itself.
+    fn judge_watched(
+        &self,
+        namespace: Option<&Name>,
+        services: Option<&BTreeSet<Name>>,
+    ) -> Result<(), Failure> {
+        let Some(namespace) = namespace else {
+            return Ok(());
+        };
+        let mut names = services.into_iter().flatten();
+        names.try_for_each(|name| self.judge_name(namespace.as_str(), name.as_str(), true))
     }
 
     /// `Last-Event-ID`, which a browser sends by itself, or `?since=`.
@@ -122,6 +140,9 @@ pub(crate) struct EventStream {
 struct Source {
     watcher: Watcher,
     stopping: signal::Receiver<bool>,
+    gate: Arc<Gate>,
+    /// Who is watching, with the rights of the last event.
+    caller: Caller,
     ended: bool,
 }
 
@@ -159,15 +180,27 @@ fn hello(engine: &Engine, revision: Revision) -> Bytes {
 }
 
 impl Source {
-    /// Waits for the next event, and takes along what can be had without waiting.
+    /// Waits for the next event that the caller may see, and takes along what can be had without
+    /// waiting.
     async fn turn(mut self) -> (Self, Option<Bytes>) {
-        let event = tokio::select! {
-            biased;
-            event = self.watcher.next() => Some(event),
-            _stopping = self.stopping.wait_for(|stopping| *stopping) => None,
-        };
-        let Some(event) = event else {
-            return self.goodbye();
+        let event = loop {
+            let event = tokio::select! {
+                biased;
+                event = self.watcher.next() => Ok(event),
+                _stopping = self.stopping.wait_for(|stopping| *stopping) => Err("shutdown"),
+                () = self.gate.denied(&self.caller) => Err("denied"),
+            };
+            let event = match (event, self.gate.again(&self.caller)) {
+                (Ok(event), Ok(caller)) => {
+                    self.caller = caller;
+                    event
+                }
+                (Err(reason), _) => return self.goodbye(reason),
+                (Ok(_), Err(_)) => return self.goodbye("denied"),
+            };
+            if self.is_visible(&event) {
+                break event;
+            }
         };
         let bytes = match event {
             Event::Change(change) => self.changes(&change),
@@ -190,16 +223,40 @@ impl Source {
         (self, Some(bytes))
     }
 
+    /// Whether the caller may see an event, by the service that it speaks of.
+    fn is_visible(&self, event: &Event) -> bool {
+        match event {
+            Event::Change(change) => self.reads(&change.change.service),
+            Event::Snapshot(view) => self.reads(&view.key),
+            Event::Synced(_) | Event::Progress(_) | Event::Reset(..) => true,
+        }
+    }
+
+    fn reads(&self, service: &ServiceKey) -> bool {
+        let (namespace, name) = (&service.namespace, &service.name);
+        self.caller.reads(namespace.as_str(), name.as_str())
+    }
+
+    /// The next change that needs no waiting and that the caller may see.
+    fn next_change(&mut self) -> Option<Arc<Committed>> {
+        loop {
+            let change = self.watcher.try_next_change()?;
+            if self.reads(&change.change.service) {
+                return Some(change);
+            }
+        }
+    }
+
     /// One change as it was encoded for everybody; several in one piece.
     fn changes(&mut self, first: &Committed) -> Bytes {
         let first = first.frame(change_frame).clone();
-        let Some(second) = self.watcher.try_next_change() else {
+        let Some(second) = self.next_change() else {
             return first;
         };
         let mut piece = first.to_vec();
         piece.extend_from_slice(second.frame(change_frame));
         while piece.len() < PIECE {
-            let Some(next) = self.watcher.try_next_change() else {
+            let Some(next) = self.next_change() else {
                 break;
             };
             piece.extend_from_slice(next.frame(change_frame));
@@ -207,9 +264,9 @@ impl Source {
         piece.into()
     }
 
-    fn goodbye(mut self) -> (Self, Option<Bytes>) {
+    fn goodbye(mut self, reason: &str) -> (Self, Option<Bytes>) {
         let retry = fastrand::u64(RETRY_MILLIS) / 1_000;
-        let data = json!({"reason": "shutdown", "retry": retry});
+        let data = json!({"reason": reason, "retry": retry});
         self.ended = true;
         (self, Some(framed("goodbye", None, &data.to_string())))
     }

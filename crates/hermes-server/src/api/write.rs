@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
-use hermes_core::command::{Claim, Command, Condition, DrainWish, Request};
+use hermes_core::command::{Command, Condition, DrainWish, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
 use hermes_core::limits::Limits;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
@@ -215,9 +215,8 @@ impl Call<'_> {
         self.end_of_query(&["namespace"])?;
         let heartbeat = read_heartbeat(&self.body(body, body::JSON).await?)?;
         let engine = &self.api.engine;
-        let beaten = engine
-            .heartbeat(&service, &id, &heartbeat, &Claim::Free)
-            .await;
+        let claim = self.caller.claim();
+        let beaten = engine.heartbeat(&service, &id, &heartbeat, &claim).await;
         let catalog = engine.catalog();
         beaten.map_err(|refusal| Failure::of_refusal(refusal, &catalog))?;
         Ok(Reply::no_content(catalog.revision()))
@@ -269,16 +268,16 @@ impl Call<'_> {
             ..Heartbeat::default()
         };
         let engine = &self.api.engine;
-        let beaten = engine
-            .heartbeat(&service, &id, &heartbeat, &Claim::Free)
-            .await;
+        self.judge_name(namespace.as_str(), service.name.as_str(), false)?;
+        let claim = self.caller.claim();
+        let beaten = engine.heartbeat(&service, &id, &heartbeat, &claim).await;
         beaten.map_err(|refusal| Failure::of_refusal(refusal, nothing_near))
     }
 
     /// Asks the engine for a change, under the caller's condition.
     async fn submit(&self, command: Command) -> Result<Outcome, Failure> {
         let condition = self.condition()?;
-        let actor = Arc::clone(&self.peer.actor);
+        let actor = Arc::clone(self.caller.actor().unwrap_or(&self.peer.actor));
         let submitted = self
             .api
             .engine
@@ -286,7 +285,7 @@ impl Call<'_> {
                 command,
                 actor,
                 condition,
-                claim: Claim::Free,
+                claim: self.caller.claim(),
             })
             .await;
         submitted.map_err(|refusal| Failure::of_refusal(refusal, &self.api.engine.catalog()))

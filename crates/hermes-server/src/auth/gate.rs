@@ -13,7 +13,6 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use hermes_core::change::Actor;
 use hermes_core::command::Claim;
-use hermes_core::name::{Name, ServiceKey};
 use hermes_core::time::Timestamp;
 use hermes_discovery::clock::Clock;
 use hyper::HeaderMap;
@@ -24,11 +23,14 @@ use super::file::{self, KeyFileError};
 use super::ring::{Key, Over, Ring};
 use super::scope::{Rights, Role, Scope};
 use super::secret::{self, HASH_BYTES, KeyId, Sealer, Secret};
+use crate::config::AuthConfig;
 
 /// The header that a key comes in (R152); `Authorization: Bearer` is the other.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait before an expiry is looked at again: wall clocks step.
+const LOOK_AGAIN_MILLIS: u64 = 60_000;
 /// The name and the owner that go with the key of the environment (R152).
 const SHARED: &str = "service-discovery-api-key";
 /// Bytes below which the key of the environment is too easily guessed.
@@ -89,27 +91,24 @@ pub(crate) enum Denied {
 }
 
 impl Gate {
-    /// The gate in front of the keys in `file`, and of the key of the environment.
+    /// The gate that `config` asks for.
     ///
     /// # Errors
     /// When there is a file that cannot be used.
-    pub(crate) fn new(
-        file: Option<PathBuf>,
-        shared: Option<&Secret>,
-        anonymous_read: bool,
-        clock: Clock,
-    ) -> Result<Self, KeyFileError> {
-        let read = file.as_deref().map(file::read).transpose()?.flatten();
+    pub(crate) fn new(config: &AuthConfig, clock: Clock) -> Result<Self, KeyFileError> {
+        let read = config.keys.as_deref().map(file::read).transpose()?;
+        let read = read.flatten();
         let ring = match read {
             Some(ring) => ring,
             None => Ring::new()?,
         };
+        let shared = config.shared_key.as_ref();
         let shared = shared.filter(|secret| !secret.expose().is_empty());
         Ok(Self {
-            file,
+            file: config.keys.clone(),
             ring: ArcSwap::from_pointee(ring),
             shared: shared.map(Shared::new).transpose()?,
-            anonymous_read,
+            anonymous_read: config.anonymous_read,
             clock,
             turned: watch::Sender::default(),
         })
@@ -164,9 +163,27 @@ impl Gate {
         }
     }
 
-    /// Rings whenever the keys change.
-    pub(crate) fn turns(&self) -> watch::Receiver<()> {
-        self.turned.subscribe()
+    /// Resolves when `caller` may do nothing any more: its key was revoked or has expired, or the
+    /// first key was made.
+    pub(crate) async fn denied(&self, caller: &Caller) {
+        let mut turned = self.turned.subscribe();
+        while let Ok(caller) = self.again(caller) {
+            let left = caller.expires().map(|at| {
+                let left = at.0.saturating_sub(self.now().0);
+                Duration::from_millis(left.min(LOOK_AGAIN_MILLIS))
+            });
+            let over = async {
+                match left {
+                    Some(left) => tokio::time::sleep(left).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The sender lives as long as `self`.
+                _turned = turned.changed() => {}
+                () = over => {}
+            }
+        }
     }
 
     /// Looks at the file for as long as it is polled.
@@ -272,24 +289,32 @@ impl Shared {
 }
 
 impl Caller {
+    /// Whether nothing has to be judged.
+    pub(crate) fn may_everything(&self) -> bool {
+        self.rights()
+            .is_none_or(|rights| rights.role == Role::Admin)
+    }
+
     /// Whether it may do what needs `role`, at least somewhere.
     pub(crate) fn has(&self, role: Role) -> bool {
         self.rights().is_none_or(|rights| rights.role >= role)
     }
 
     /// Whether anything of a namespace is its affair.
-    pub(crate) fn reaches(&self, namespace: &Name) -> bool {
+    pub(crate) fn reaches(&self, namespace: &str) -> bool {
         self.rights().is_none_or(|rights| rights.reach(namespace))
     }
 
     /// Whether it may read a service.
-    pub(crate) fn reads(&self, service: &ServiceKey) -> bool {
-        self.rights().is_none_or(|rights| rights.read(service))
+    pub(crate) fn reads(&self, namespace: &str, name: &str) -> bool {
+        self.rights()
+            .is_none_or(|rights| rights.read(namespace, name))
     }
 
     /// Whether it may register, renew, change and remove endpoints of a service.
-    pub(crate) fn writes(&self, service: &ServiceKey) -> bool {
-        self.rights().is_none_or(|rights| rights.write(service))
+    pub(crate) fn writes(&self, namespace: &str, name: &str) -> bool {
+        self.rights()
+            .is_none_or(|rights| rights.write(namespace, name))
     }
 
     /// Whether there is a service that it may not read.
@@ -302,6 +327,14 @@ impl Caller {
         match self {
             Self::Open | Self::Anonymous => Claim::Free,
             Self::Key(key) => key.claim(),
+        }
+    }
+
+    /// When its key is no longer valid, if that is known.
+    fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::Open | Self::Anonymous => None,
+            Self::Key(key) => key.expires,
         }
     }
 

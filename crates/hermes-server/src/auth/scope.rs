@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use hermes_core::name::{Name, NameError, ServiceKey};
+use hermes_core::name::{Name, NameError};
 
 /// Most namespaces, and most prefixes, of one key.
 pub const SCOPE_MAX: usize = 64;
@@ -110,21 +110,21 @@ impl Rights {
 
     /// Whether anything of a namespace may be read or written.
     #[must_use]
-    pub fn reach(&self, namespace: &Name) -> bool {
+    pub fn reach(&self, namespace: &str) -> bool {
         let namespaces = &self.scope.namespaces;
-        self.role == Role::Admin || namespaces.is_empty() || namespaces.contains(namespace)
+        let is_it = |name: &Name| name.as_str() == namespace;
+        self.role == Role::Admin || namespaces.is_empty() || namespaces.iter().any(is_it)
     }
 
-    /// Whether a service may be read: resolved, listed, watched.
+    /// Whether a service may be read: resolved, listed, watched. Names are folded.
     #[must_use]
-    pub fn read(&self, service: &ServiceKey) -> bool {
+    pub fn read(&self, namespace: &str, name: &str) -> bool {
         let Scope {
             prefixes,
             read_prefixes,
             ..
         } = &self.scope;
-        let name = service.name.as_str();
-        self.reach(&service.namespace)
+        self.reach(namespace)
             && match self.role {
                 Role::Admin => true,
                 Role::Read => any(prefixes, name),
@@ -137,12 +137,10 @@ impl Rights {
 
     /// Whether endpoints of a service may be registered, renewed, changed and removed.
     #[must_use]
-    pub fn write(&self, service: &ServiceKey) -> bool {
+    pub fn write(&self, namespace: &str, name: &str) -> bool {
         match self.role {
             Role::Read => false,
-            Role::Register => {
-                self.reach(&service.namespace) && any(&self.scope.prefixes, service.name.as_str())
-            }
+            Role::Register => self.reach(namespace) && any(&self.scope.prefixes, name),
             Role::Admin => true,
         }
     }
@@ -181,9 +179,8 @@ mod tests {
             .collect()
     }
 
-    fn service(text: &str) -> ServiceKey {
-        let (namespace, name) = text.split_once('/').unwrap();
-        ServiceKey::new(Name::parse(namespace).unwrap(), Name::parse(name).unwrap())
+    fn parts(text: &str) -> (&str, &str) {
+        text.split_once('/').unwrap()
     }
 
     fn rights(role: Role, namespaces: &[&str], own: &[&str], read: &[&str]) -> Rights {
@@ -237,14 +234,14 @@ mod tests {
         ];
         for (rights, reads, writes) in cases {
             for name in all {
-                let service = service(name);
+                let (space, short) = parts(name);
                 assert_eq!(
-                    rights.read(&service),
+                    rights.read(space, short),
                     reads.contains(&name),
                     "{rights:?} {name}"
                 );
                 assert_eq!(
-                    rights.write(&service),
+                    rights.write(space, short),
                     writes.contains(&name),
                     "{rights:?} {name}"
                 );
@@ -262,9 +259,15 @@ mod tests {
                 for own in lists {
                     for read in lists {
                         let rights = rights(role, space, own, read);
-                        for name in names.map(service) {
-                            assert!(rights.read(&name) || !rights.write(&name), "{rights:?}");
-                            assert!(rights.read(&name) || rights.is_bounded(), "{rights:?}");
+                        for (space, name) in names.map(parts) {
+                            assert!(
+                                rights.read(space, name) || !rights.write(space, name),
+                                "{rights:?}"
+                            );
+                            assert!(
+                                rights.read(space, name) || rights.is_bounded(),
+                                "{rights:?}"
+                            );
                         }
                     }
                 }
