@@ -33,6 +33,8 @@ mod server;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]
+mod walkthrough;
+#[cfg(test)]
 mod watcher;
 #[cfg(test)]
 mod writer;
