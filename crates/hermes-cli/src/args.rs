@@ -10,9 +10,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
-#[cfg(unix)]
-use crate::commands::run;
 use crate::commands::{Ask, completions, config, log, serve};
+#[cfg(unix)]
+use crate::commands::{run, up};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 
@@ -90,6 +90,8 @@ pub(crate) enum Command {
     Serve(serve::Arguments),
     #[cfg(unix)]
     Run(Box<run::Arguments>),
+    #[cfg(unix)]
+    Up(up::Arguments),
     #[command(flatten)]
     Ask(Box<Ask>),
     Config(config::Arguments),
@@ -181,7 +183,7 @@ mod tests {
             .get_subcommands()
             .filter(|sub| sub.get_name() != "help");
         helps.extend(subcommands.map(|sub| (sub.get_name(), help_of(sub))));
-        assert_eq!(helps.len(), if cfg!(unix) { 19 } else { 18 });
+        assert_eq!(helps.len(), if cfg!(unix) { 20 } else { 18 });
         for (name, help) in helps {
             assert!(help.starts_with("Examples:\n"), "{name}: {help}");
             let examples = help.lines().filter(|line| line.starts_with("  hermes "));

@@ -47,6 +47,8 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Run(arguments) => {
             return Ok(commands::run::run(*arguments, &cli.global, output));
         }
+        #[cfg(unix)]
+        Command::Up(arguments) => commands::up::run(&arguments, &cli.global, output),
         Command::Serve(arguments) => commands::serve::run(&arguments, output),
         Command::Config(arguments) => commands::config::run(&arguments, output),
         Command::Log(arguments) => commands::log::run(&arguments, output),

@@ -65,6 +65,7 @@ pub(crate) struct Output {
     stderr: Stderr,
     is_coloured: bool,
     is_talk_coloured: bool,
+    is_dumb: bool,
     spinner: RefCell<Spinner>,
 }
 
@@ -84,6 +85,7 @@ impl Output {
             is_coloured: is_coloured(data),
             is_talk_coloured: is_coloured(talk),
             spinner: RefCell::new(Spinner::new(talk && !is_dumb)),
+            is_dumb,
             stdout,
             stderr,
         }
@@ -92,6 +94,18 @@ impl Output {
     /// Whether talk is coloured; the log of a server stands beside it.
     pub(crate) fn is_talk_coloured(&self) -> bool {
         self.is_talk_coloured
+    }
+
+    /// Whether data is coloured.
+    #[cfg(unix)]
+    pub(crate) fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
+    /// Whether the terminal cannot move its cursor.
+    #[cfg(unix)]
+    pub(crate) fn is_dumb(&self) -> bool {
+        self.is_dumb
     }
 
     /// Whether data is written as JSON.
@@ -205,7 +219,8 @@ fn setting(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {
+/// Text in pieces, each in its tone where there are colours, and without control characters.
+pub(crate) fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {
     let mut line = String::new();
     for (tone, text) in pieces {
         let text = printable(text);
@@ -217,6 +232,18 @@ fn tint(pieces: &[(Tone, &str)], is_coloured: bool) -> String {
         }
     }
     line
+}
+
+/// Writes bytes that are made already, in one piece. That nobody reads them any more does not stop
+/// what they tell of.
+#[cfg(unix)]
+pub(crate) fn put(bytes: &[u8], is_talk: bool) {
+    if is_talk {
+        io::stderr().lock().write_all(bytes).ok();
+    } else {
+        let mut out = io::stdout().lock();
+        out.write_all(bytes).and_then(|()| out.flush()).ok();
+    }
 }
 
 /// A line of talk of something that runs beside others: `who: text`.

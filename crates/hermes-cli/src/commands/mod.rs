@@ -18,6 +18,8 @@ pub(crate) mod select;
 pub(crate) mod serve;
 pub(crate) mod services;
 pub(crate) mod status;
+#[cfg(unix)]
+pub(crate) mod up;
 pub(crate) mod wait;
 pub(crate) mod watch;
 

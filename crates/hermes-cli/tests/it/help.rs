@@ -9,6 +9,8 @@ const COMMANDS: &[&str] = &[
     "serve",
     #[cfg(unix)]
     "run",
+    #[cfg(unix)]
+    "up",
     "register",
     "deregister",
     "heartbeat",

@@ -19,6 +19,9 @@ mod register_many;
 #[cfg(test)]
 mod run;
 mod serve;
+#[cfg(unix)]
+#[cfg(test)]
+mod up;
 mod wait;
 mod watch;
 

@@ -86,7 +86,7 @@ pub(crate) fn ask(url: &str, path: &str) -> Result<String, String> {
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(words)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(words)?;

@@ -89,6 +89,27 @@ pub(crate) enum News {
     },
 }
 
+impl News {
+    /// The state it is in from now on, in a word or two; nothing when that has not changed.
+    pub(crate) fn state(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Started { .. } => "starting",
+            Self::Registered { .. } | Self::Back => "registered",
+            Self::Away { .. } | Self::Forgotten { .. } => "unregistered",
+            Self::Replaced { .. } => "replaced",
+            Self::Draining { .. } => "draining",
+            Self::Stopping { .. } | Self::Killing => "stopping",
+            Self::Restarting { .. } => "restarting",
+            Self::Ended { .. } => "ended",
+            Self::Silent { .. }
+            | Self::Undrained { .. }
+            | Self::Deregistered { .. }
+            | Self::Left { .. } => return None,
+        })
+    }
+}
+
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

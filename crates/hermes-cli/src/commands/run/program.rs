@@ -33,7 +33,7 @@ pub(crate) fn parse_port(text: &str) -> Result<Port, String> {
     }
 }
 
-/// Times of a program.
+/// Times of a program, with what they are unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Times {
     /// The lease. Short, because whoever sends heartbeats sits beside the command.
@@ -44,6 +44,15 @@ pub(crate) struct Times {
     pub(crate) drain_time: Duration,
     /// From SIGTERM to SIGKILL: what systemd and Kubernetes call a grace period, and shorter.
     pub(crate) stop_timeout: Duration,
+}
+
+impl Times {
+    pub(crate) const DEFAULT: Self = Self {
+        ttl: Duration::from_secs(10),
+        needs_timeout: Duration::from_secs(300),
+        drain_time: Duration::from_secs(5),
+        stop_timeout: Duration::from_secs(10),
+    };
 }
 
 /// What is to be run.
@@ -157,12 +166,7 @@ pub(crate) mod tests {
             scheme: Scheme::http(),
             host: Host::parse("127.0.0.1").unwrap(),
             port: Port::Auto,
-            times: Times {
-                ttl: Duration::from_secs(10),
-                needs_timeout: Duration::from_secs(300),
-                drain_time: Duration::from_secs(5),
-                stop_timeout: Duration::from_secs(10),
-            },
+            times: Times::DEFAULT,
             checks: Value::Null,
             tags: Vec::new(),
             metadata: Map::new(),

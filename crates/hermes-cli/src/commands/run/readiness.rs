@@ -8,8 +8,8 @@ use hermes_discovery::client::ClientError;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::commands::Context;
 use crate::commands::follow::{Follower, Step};
+use crate::commands::{Context, reason};
 use crate::failure::Failure;
 
 /// What is known of some services.
@@ -28,12 +28,20 @@ pub(crate) struct Readiness {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) is_ready: bool,
+    /// Its health and why.
+    pub(crate) why: String,
 }
 
 impl Seen {
     fn of(endpoint: &ServiceEndpoint) -> Self {
+        let (health, why) = (&endpoint.health_status, reason(endpoint));
         Self {
             is_ready: endpoint.ready,
+            why: if why.starts_with(&**health) || why.is_empty() {
+                health.clone()
+            } else {
+                format!("{health}: {why}")
+            },
         }
     }
 }
@@ -47,6 +55,11 @@ impl Readiness {
         };
         let missing = needs.iter().filter(|name| !is_ready(name));
         missing.map(Name::as_str).collect()
+    }
+
+    /// What is known of one endpoint.
+    pub(crate) fn of(&self, service: &str, id: &str) -> Option<&Seen> {
+        self.services.get(service)?.get(id)
     }
 
     fn take(&mut self, event: &str, data: Value) {
@@ -185,8 +198,10 @@ mod tests {
         known.take("synced", json!({"revision": 1}));
         assert!(known.is_synced);
         assert_eq!(known.missing(&names), ["db"]);
+        assert_eq!(known.of("web", "b").unwrap().why, "unhealthy: because");
         known.take("change", change("a", &Value::Null));
         assert_eq!(known.missing(&names), ["web", "db"]);
+        assert_eq!(known.of("web", "a"), None);
         known.take("change", change("b", &endpoint("b", true)));
         assert_eq!(known.missing(&names), ["db"]);
         known.take("reset", json!({"reason": "compacted", "revision": 3}));

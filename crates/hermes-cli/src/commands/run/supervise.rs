@@ -42,6 +42,8 @@ pub(crate) enum Order {
     HandOn(Signal),
     /// Drain, wait, end. Once more: do not wait for the present step any longer.
     Stop,
+    /// The same without waiting for anybody who might still come.
+    StopSoon,
 }
 
 /// How it all ended.
@@ -375,8 +377,11 @@ impl<'a> Stop<'a> {
                     registration.drain().await;
                 }
             }
-            Order::Stop if self.step == Step::Running => {
-                let wait = self.program.times.drain_time;
+            Order::Stop | Order::StopSoon if self.step == Step::Running => {
+                let wait = match order {
+                    Order::Stop => self.program.times.drain_time,
+                    Order::StopSoon | Order::HandOn(_) => Duration::ZERO,
+                };
                 if !registration.is_registered() {
                     return self.begin(Step::Ending, audience, process);
                 }
@@ -391,7 +396,7 @@ impl<'a> Stop<'a> {
                     self.begin(Step::Ending, audience, process);
                 }
             }
-            Order::Stop => self.go_on(audience, process),
+            Order::Stop | Order::StopSoon => self.go_on(audience, process),
         }
     }
 
@@ -441,7 +446,7 @@ fn whom(signal: Signal) -> Whom {
 async fn interrupted(orders: &mut mpsc::Receiver<Order>) -> End {
     loop {
         match orders.recv().await {
-            Some(Order::Stop) => return End::Interrupted(Signal::TERM),
+            Some(Order::Stop | Order::StopSoon) => return End::Interrupted(Signal::TERM),
             Some(Order::HandOn(signal))
                 if [Signal::HUP, Signal::INT, Signal::QUIT].contains(&signal) =>
             {
