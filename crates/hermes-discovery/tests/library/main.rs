@@ -4,10 +4,15 @@
 //! - `health`, `layers`, `environment`, `waiting`, `told`: rules of time on the test clock, where time
 //!   moves only when everybody waits, with responders that need no socket.
 //! - `sockets`: the same stories once more over real sockets, every 50 ms.
-//! - `peek`: looks that allocate nothing.
-//! - `examples`: each example is run, and each feature builds alone.
 
 #![cfg(test)]
 
 mod conformance;
+mod environment;
+mod health;
+mod layers;
 mod make;
+mod moody;
+mod sockets;
+mod told;
+mod waiting;

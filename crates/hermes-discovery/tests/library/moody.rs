@@ -1,0 +1,60 @@
+//! A discovery that misbehaves on demand, as a layer like any other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use hermes_discovery::{InMemory, Layer, ResolveError, Resolved};
+use tokio::sync::Semaphore;
+
+use crate::make::{in_memory, responders};
+
+/// A discovery that counts how often it is asked, that can be out of reach, and that can be slow.
+#[derive(Debug, Clone)]
+pub(crate) struct Moody {
+    pub(crate) inner: InMemory,
+    pub(crate) asked: Arc<AtomicUsize>,
+    pub(crate) is_away: Arc<AtomicBool>,
+    pub(crate) gate: Arc<Semaphore>,
+}
+
+impl Moody {
+    pub(crate) fn new(healthy: &[&str]) -> Self {
+        Self {
+            inner: in_memory(&responders(healthy)),
+            asked: Arc::default(),
+            is_away: Arc::default(),
+            gate: Arc::new(Semaphore::new(1_000_000)),
+        }
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub(crate) async fn register(&self, url: &str) {
+        hermes_discovery::ServiceDiscovery::register(&self.inner, "memory", url)
+            .await
+            .unwrap();
+    }
+}
+
+#[async_trait]
+impl Layer for Moody {
+    type Inner = InMemory;
+
+    fn inner(&self) -> &InMemory {
+        &self.inner
+    }
+
+    async fn resolve(&self, service: &str) -> Result<Resolved, ResolveError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = hermes_discovery::ServiceDiscovery::resolve(&self.inner, service).await;
+        self.gate.acquire().await.unwrap().forget();
+        if self.is_away.load(Ordering::SeqCst) {
+            let reason = "it is away".to_owned();
+            return Err(ResolveError::Unreachable { reason });
+        }
+        answer
+    }
+}
