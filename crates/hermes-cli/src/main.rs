@@ -11,6 +11,7 @@ mod failure;
 mod flags;
 mod output;
 mod spinner;
+mod systemd;
 mod table;
 mod trace;
 

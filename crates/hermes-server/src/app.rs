@@ -21,6 +21,9 @@ use crate::declared::{declare_self, declare_services};
 use crate::log::{FileLog, OpenError};
 use crate::serve;
 
+/// How long a goodbye waits for the changes before it, in milliseconds.
+const HEARD_WITHIN_MILLIS: u32 = 200;
+
 /// A server that is bound and ready to serve.
 #[derive(Debug)]
 pub struct Server {
@@ -236,8 +239,15 @@ impl Server {
     }
 
     async fn finish(self, connections: serve::Connections) {
-        // Before watchers are told goodbye, so that they hear of it.
         declare_self(&self.engine, None).await;
+        // Watchers hear what was answered, and this too, before they are told goodbye. Should the hub
+        // be that far behind, they hear it when they come back.
+        for _ in 0..HEARD_WITHIN_MILLIS {
+            if self.engine.handed_out() >= self.engine.catalog().revision() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.stopping.send_replace(true);
         let late = serve::Connections::late(&self.config.http);
         tokio::select! {

@@ -64,16 +64,26 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failur
 }
 
 fn show_all(loaded: &Loaded, output: &Output) -> Result<(), Failure> {
-    let value = |setting: &Setting| setting.value(&loaded.config);
-    let from = |setting: &Setting| loaded.place(setting).to_string();
-    let members: Vec<_> = SETTINGS
-        .iter()
-        .map(|setting| json!({"key": setting.key, "value": value(setting), "from": from(setting)}))
-        .collect();
+    let settings = SETTINGS.iter().map(|setting| {
+        let (value, place) = (setting.value(&loaded.config), loaded.place(setting));
+        [setting.key.to_owned(), value, place.to_string()]
+    });
+    let services = loaded.services.iter().map(|service| {
+        let address = &service.address;
+        let key = format!("services.{}", service.name);
+        [
+            key,
+            address.value.url.to_string(),
+            address.place.to_string(),
+        ]
+    });
+    let rows: Vec<[String; 3]> = settings.chain(services).collect();
+    let member =
+        |[key, value, from]: &[String; 3]| json!({"key": key, "value": value, "from": from});
+    let members: Vec<_> = rows.iter().map(member).collect();
     if output.json(json!({"settings": members}).to_string().as_bytes())? {
         return Ok(());
     }
-    let row = |setting: &Setting| vec![setting.key.to_owned(), value(setting), from(setting)];
-    let rows: Vec<Vec<String>> = SETTINGS.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     output.table(&["KEY", "VALUE", "FROM"], &rows)
 }

@@ -3,7 +3,8 @@
 //! Its flags are the settings of the table, see [`hermes_server::settings`]. SIGHUP reads the file
 //! again: what can change does, what cannot is told, and when anything is wrong all stays as it was.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 
@@ -16,6 +17,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::flags::Flags;
 use crate::output::Output;
+use crate::systemd::{self, State};
 use crate::trace::Trace;
 
 const EXAMPLES: &str = "\
@@ -32,7 +34,7 @@ check --show` lists all of them.
 
 The first line on stdout is `listening on http://HOST:PORT`; a script may wait for it.
 SIGINT and SIGTERM let it finish what it has begun (exit code 0); a second one ends it at once.
-SIGHUP reads the settings again.";
+SIGHUP reads the settings again. Under systemd it takes over a socket, and says when it is ready.";
 
 /// More workers than this do not make a registry faster, but each takes memory.
 const WORKERS_MAX: usize = 8;
@@ -57,6 +59,9 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failur
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
+    // While this is the only thread: the variables for it are taken away.
+    let inherited = systemd::inherited()
+        .map_err(|error| failed(format!("the socket handed over cannot be used: {error}")))?;
     let workers = available_parallelism().map_or(1, |cores| cores.get().min(WORKERS_MAX));
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -68,9 +73,17 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<Exit, Failur
         output,
         running: loaded.config,
     };
-    let exit = runtime.block_on(process.serve());
+    let exit = runtime.block_on(process.serve(inherited));
     runtime.shutdown_background();
     exit
+}
+
+fn failed(what: String) -> Failure {
+    Failure::Told {
+        exit: Exit::Failed,
+        what,
+        hint: None,
+    }
 }
 
 /// Where the settings come from, and what is odd about them.
@@ -93,16 +106,12 @@ struct Process<'a> {
 }
 
 impl Process<'_> {
-    async fn serve(mut self) -> Result<Exit, Failure> {
+    async fn serve(mut self, inherited: Option<TcpListener>) -> Result<Exit, Failure> {
         // Before anybody can learn the address, so that no signal finds the default handler.
         let mut signals = Signals::install()?;
-        let server = Server::bind(self.running.clone()).await;
-        let server = server.map_err(|error| Failure::Told {
-            exit: Exit::Failed,
-            what: error.to_string(),
-            hint: None,
-        })?;
+        let server = self.start(inherited).await?;
         self.welcome(server.address())?;
+        systemd::tell(State::Ready);
         let handle = server.handle();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = server.run(async {
@@ -110,16 +119,24 @@ impl Process<'_> {
             stopped.await.ok();
         });
         tokio::pin!(running);
+        let alive = say_alive();
+        tokio::pin!(alive);
         loop {
             let asked = tokio::select! {
                 () = &mut running => return Ok(Exit::Done),
+                never = &mut alive => match never {},
                 asked = signals.next() => asked,
             };
             match asked {
-                Asked::Reload => self.reload(&handle).await,
+                Asked::Reload => {
+                    systemd::tell(State::Reloading);
+                    self.reload(&handle).await;
+                    systemd::tell(State::Ready);
+                }
                 Asked::Stop => break,
             }
         }
+        systemd::tell(State::Stopping);
         let stopping = "stopping; the same signal once more ends it at once";
         self.trace.say(stopping, self.output);
         drop(stop);
@@ -132,6 +149,16 @@ impl Process<'_> {
                 return Ok(Exit::Interrupted);
             }
         }
+    }
+
+    /// A server on the socket that was handed over, or else on one of its own.
+    async fn start(&self, inherited: Option<TcpListener>) -> Result<Server, Failure> {
+        let config = self.running.clone();
+        let server = match inherited {
+            Some(listener) => Server::on(listener, config).await,
+            None => Server::bind(config).await,
+        };
+        server.map_err(|error| failed(error.to_string()))
     }
 
     /// Where it listens, where things are kept, and to people, what to type next.
@@ -190,10 +217,23 @@ impl Process<'_> {
         for difference in &waiting {
             tracing::warn!("{} with the next start", shown(difference));
         }
+        self.running.services = loaded.config.services;
         self.trace.set_level(&self.running.logging.level);
         handle.take_over(&self.running).await;
         let (changed, waiting) = (taken.len(), waiting.len());
         tracing::info!(changed, waiting, "the settings were read again");
+    }
+}
+
+/// Tells the service manager that the server is alive, for as long as it wants to hear it. That this
+/// is said at all shows that requests are still taken up: it is said by the same threads.
+async fn say_alive() -> Infallible {
+    let Some(interval) = systemd::heartbeat_interval() else {
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::time::sleep(interval).await;
+        systemd::tell(State::Alive);
     }
 }
 

@@ -33,7 +33,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// Commands that ask nobody.
-const ALONE: &[&str] = &["serve", "log", "completions", "help"];
+const ALONE: &[&str] = &["config", "serve", "log", "completions", "help"];
 
 const CLUSTER: &str = "hermes-cluster: 00000000000000ab\r\n";
 

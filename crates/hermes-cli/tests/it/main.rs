@@ -15,10 +15,19 @@ mod json;
 mod log;
 mod operate;
 mod register_many;
+#[cfg(test)]
+#[cfg(unix)]
+mod reload;
 #[cfg(unix)]
 #[cfg(test)]
 mod run;
 mod serve;
+#[cfg(test)]
+#[cfg(unix)]
+mod stop;
+#[cfg(test)]
+#[cfg(unix)]
+mod systemd;
 #[cfg(unix)]
 #[cfg(test)]
 mod up;

@@ -1,5 +1,6 @@
 //! Where settings come from, seen through `hermes config check` and `hermes serve`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -40,6 +41,7 @@ fn other(setting: &Setting, turn: usize) -> String {
         "DURATION" => ["1100ms", "1200ms", "1300ms"],
         "SIZE" => ["70KiB", "80KiB", "90KiB"],
         "N" => ["11", "12", "13"],
+        "NETWORKS" => ["10.1.0.0/16", "10.2.0.0/16,fd00::/8", "10.3.0.0/16"],
         "BOOL" => ["false", "true", "false"],
         "LEVEL" => ["debug", "trace", "hermes_server=debug,warn"],
         _ => match setting.key {
@@ -54,20 +56,19 @@ fn other(setting: &Setting, turn: usize) -> String {
 /// A file that says `turn` for every setting.
 fn file(turn: usize) -> String {
     let mut text = String::new();
-    let mut section = "";
-    // Sections stand together in the table.
+    let mut sections: BTreeMap<&str, String> = BTreeMap::new();
     for setting in SETTINGS {
         let value = other(setting, turn);
         match setting.key.split_once('.') {
             None => writeln!(text, "{}: '{value}'", setting.key).unwrap(),
-            Some((of, key)) => {
-                if of != section {
-                    writeln!(text, "{of}:").unwrap();
-                    section = of;
-                }
-                writeln!(text, "  {key}: '{value}'").unwrap();
+            Some((section, key)) => {
+                let section = sections.entry(section).or_default();
+                writeln!(section, "  {key}: '{value}'").unwrap();
             }
         }
+    }
+    for (section, members) in sections {
+        writeln!(text, "{section}:\n{members}").unwrap();
     }
     text
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use hermes_core::catalog::Catalog;
-use hermes_core::change::{ChangeKind, ClusterId};
+use hermes_core::change::{ChangeKind, ClusterId, Revision};
 use hermes_core::check::CheckKind;
 use hermes_core::command::{Claim, Command, Report, Request};
 use hermes_core::endpoint::Endpoint;
@@ -357,6 +357,13 @@ impl Engine {
     /// When there are as many watchers as there may be.
     pub fn watch(&self, interest: Interest, resume: Resume) -> Result<Watcher, TooManyWatchers> {
         Watcher::new(Arc::clone(&self.shared), interest, resume)
+    }
+
+    /// The change up to which the queues of watchers have been filled. It follows the catalog's
+    /// revision, and reaches it soon.
+    #[must_use]
+    pub fn handed_out(&self) -> Revision {
+        self.shared.hub.handed_out()
     }
 
     /// Stops the writer. What waits is refused as stopping; reads go on.

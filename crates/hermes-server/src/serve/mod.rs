@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tracing::{Instrument, debug_span};
 
 use crate::api::{Api, Peer};
 use crate::config::HttpLimits;
@@ -100,7 +101,13 @@ async fn serve_one(
     let (api, peer, notes) = (&*api, &peer, &*activity);
     let service = service_fn(|request| async move {
         notes.request_began();
-        let response = api.answer(request, peer).await;
+        let span = debug_span!("request", method = %request.method(), path = request.uri().path());
+        let response = api.answer(request, peer).instrument(span.clone()).await;
+        span.in_scope(|| {
+            let request_id = response.headers().get("x-request-id");
+            let request_id = request_id.and_then(|id| id.to_str().ok());
+            tracing::debug!(status = response.status().as_u16(), request_id, "answered");
+        });
         notes.response_begins();
         Ok::<_, Infallible>(response)
     });

@@ -5,7 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hermes_core::nearest::nearest;
-use hermes_discovery::settings::{Fault, Faults, Place, Variables, read_file};
+use hermes_core::wire::request::registration_of_url;
+use hermes_discovery::settings::{
+    ENVIRONMENT, Fault, Faults, Place, RESERVED_PREFIX, ServiceSetting, Settings as ElderSettings,
+    Stage, Variables, read_file,
+};
 
 use super::file::{self, Entry};
 use super::table::{SETTINGS, Setting};
@@ -44,6 +48,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What is not wrong, but probably not meant.
     pub notes: Vec<String>,
+    /// The services of `config/service_discovery.yaml`, and where each stands.
+    pub services: Vec<ServiceSetting>,
     places: BTreeMap<&'static str, Place>,
 }
 
@@ -65,10 +71,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
             config: Config::served(),
             file: None,
             notes: Vec::new(),
+            services: Vec::new(),
             places: BTreeMap::new(),
         },
         faults: Vec::new(),
     };
+    merger.read_elder(&sources.variables);
     merger.read_file(sources.file.as_deref());
     merger.read_variables(&sources.variables);
     for (setting, text) in &sources.flags {
@@ -76,6 +84,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
         merger.take(setting, text, Place::Flag(format!("--{flag}")));
     }
     merger.judge_the_whole();
+    merger.make_services();
     if merger.faults.is_empty() {
         Ok(merger.loaded)
     } else {
@@ -100,6 +109,56 @@ impl Merger {
                 value: Some(text.into()),
                 expected: setting.expects(),
             });
+        }
+    }
+
+    /// The file of the second seed document, which is the lowest layer. Its variables win over our
+    /// file and are read with ours.
+    fn read_elder(&mut self, variables: &Variables) {
+        // ENVIRONMENT is set on many machines to words that mean something to others.
+        let is_stage = |word: &String| Stage::from_word(word).is_some();
+        let is_elder = |(name, value): &(&String, &String)| {
+            name.starts_with(RESERVED_PREFIX) || *name == ENVIRONMENT && is_stage(value)
+        };
+        let elder = variables.iter().filter(is_elder);
+        let elder = elder.map(|(name, value)| (name.clone(), value.clone()));
+        let elder = match ElderSettings::read(&elder.collect(), read_file) {
+            Ok(elder) => elder,
+            Err(faults) => return self.faults.extend(faults.0),
+        };
+        let times = [
+            ("health_check.interval", elder.interval),
+            ("health_check.timeout", elder.timeout),
+        ];
+        for (key, time) in times {
+            let setting = SETTINGS.iter().find(|setting| setting.key == key);
+            if let (Some(setting), Place::File { .. }) = (setting, &time.place) {
+                let text = format!("{}ms", time.value.as_millis());
+                self.take(setting, &text, time.place);
+            }
+        }
+        self.loaded.services = elder.services;
+    }
+
+    /// The registrations of the services, with the checks as all layers have them.
+    fn make_services(&mut self) {
+        let times = self.loaded.config.health_check;
+        for service in &self.loaded.services {
+            match registration_of_url(&service.address.value.url) {
+                Ok(mut registration) => {
+                    for check in &mut registration.checks {
+                        (check.interval, check.timeout) = (times.interval, times.timeout);
+                    }
+                    let services = &mut self.loaded.config.services;
+                    services.insert(service.name.clone(), registration);
+                }
+                Err(problem) => self.faults.push(Fault {
+                    key: format!("services.{}", service.name),
+                    value: None,
+                    place: service.address.place.clone(),
+                    expected: format!("a URL that can be registered: {}", problem.detail),
+                }),
+            }
         }
     }
 
@@ -155,8 +214,11 @@ impl Merger {
         for setting in SETTINGS {
             let elder = setting.elder.map(str::to_owned);
             for name in elder.into_iter().chain([setting.variable()]) {
-                if let Some(text) = said(&name) {
-                    self.take(setting, text, Place::Variable(name));
+                let place = Place::Variable(name.clone());
+                // Those of the second seed document were judged with its file.
+                let is_told = self.faults.iter().any(|fault| fault.place == place);
+                if let Some(text) = said(&name).filter(|_| !is_told) {
+                    self.take(setting, text, place);
                 }
             }
         }
@@ -189,6 +251,19 @@ impl Merger {
 
     /// What is only wrong about values together, or in this release.
     fn judge_the_whole(&mut self) {
+        let times = &mut self.loaded.config.health_check;
+        if !self.loaded.places.contains_key("health_check.timeout") {
+            times.timeout = times.timeout.min(times.interval);
+        }
+        if times.timeout > times.interval {
+            let place = self.loaded.places.get("health_check.timeout");
+            self.faults.push(Fault {
+                place: place.cloned().unwrap_or(Place::Default),
+                key: "health_check.timeout".into(),
+                value: Some(format!("{:?}", times.timeout)),
+                expected: format!("at most the interval, which is {:?}", times.interval),
+            });
+        }
         let listen = self.loaded.config.listen;
         if !listen.ip().is_loopback() {
             let place = self.loaded.places.get("listen");

@@ -82,7 +82,7 @@ impl Group {
             Self::Registrations => "Limits of a registration",
             Self::Registry => "Limits of the registry",
             Self::Watchers => "Limits of watchers",
-            Self::Probes => "Limits of health probes",
+            Self::Probes => "Health probes",
         }
     }
 }
@@ -156,6 +156,11 @@ impl Setting {
         self
     }
 
+    const fn elder(mut self, variable: &'static str) -> Self {
+        self.elder = Some(variable);
+        self
+    }
+
     const fn more(mut self, more: &'static str) -> Self {
         self.more = more;
         self
@@ -211,6 +216,22 @@ pub static SETTINGS: &[Setting] = &[
     )
     .at_once()
     .more("It is deregistered when the server stops."),
+    Setting::new(
+        "health_check.interval",
+        Group::Server,
+        Lens::Time(from_millis_to(1_000, DAY), |c| &mut c.health_check.interval),
+        "How often the services of the configuration are probed",
+    )
+    .at_once()
+    .elder("SERVICE_DISCOVERY_HEALTH_CHECK_INTERVAL"),
+    Setting::new(
+        "health_check.timeout",
+        Group::Server,
+        Lens::Time(from_millis_to(1, DAY), |c| &mut c.health_check.timeout),
+        "How long one attempt of such a probe may take, at most the interval",
+    )
+    .at_once()
+    .elder("SERVICE_DISCOVERY_HEALTH_CHECK_TIMEOUT"),
     Setting::new(
         "log_level",
         Group::Server,
