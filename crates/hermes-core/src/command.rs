@@ -172,12 +172,14 @@ pub enum Condition {
     /// None.
     #[default]
     Always,
-    /// Only if there is no such endpoint (`If-None-Match: *`).
+    /// Only if what it is about, an endpoint or a service, is not there (`If-None-Match: *`).
     Absent,
-    /// Only if there is such an endpoint (`If-Match: *`).
+    /// Only if it is there (`If-Match: *`).
     Present,
     /// Only if the service is still at this revision (`If-Match`).
     ServiceAt(Revision),
+    /// Only if the service is still at this revision and has no such endpoint (both headers).
+    AbsentAt(Revision),
 }
 
 impl Command {

@@ -93,12 +93,18 @@ impl Planner<'_> {
         let command = &self.request.command;
         let service = self.catalog.service_at(command.service());
         let current = service.map_or(Revision(0), |view| view.revision);
-        let endpoint = command.id().and_then(|id| service?.endpoint(id));
+        // What the command is about: an endpoint, or the service itself.
+        let is_there = match command.id() {
+            Some(id) => service.is_some_and(|view| view.endpoint(id).is_some()),
+            None => service.is_some(),
+        };
+        let is_at = |revision| service.is_some() && current == revision;
         let holds = match self.request.condition {
             Condition::Always => true,
-            Condition::Absent => endpoint.is_none(),
-            Condition::Present => endpoint.is_some(),
-            Condition::ServiceAt(revision) => service.is_some() && current == revision,
+            Condition::Absent => !is_there,
+            Condition::Present => is_there,
+            Condition::ServiceAt(revision) => is_at(revision),
+            Condition::AbsentAt(revision) => is_at(revision) && !is_there,
         };
         let service = command.service().clone();
         if holds {

@@ -271,6 +271,15 @@ pub struct SnapshotAnswer {
     pub endpoints: Vec<ServiceEndpoint>,
 }
 
+/// What Prometheus scrapes together, as its `http_sd` reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetGroup {
+    /// `host:port`, one of them.
+    pub targets: Vec<String>,
+    /// What is known of it.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// Seconds, written without a fraction when there is none.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
 #[serde(transparent)]

@@ -63,28 +63,25 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
         check.name = name;
     }
     check.port = read_port_name(&mut fields)?;
-    let interval = fields.duration("interval")?.unwrap_or(check.interval);
-    if interval < Duration::from_secs(1) || interval > TTL_MAX {
-        return Err(invalid(
-            &fields.pointer("interval"),
-            "an interval is from 1 s to 24 h",
-        ));
-    }
-    check.interval = interval;
-    check.timeout = fields
-        .duration("timeout")?
-        .unwrap_or(check.timeout.min(interval));
-    if check.timeout.is_zero() || check.timeout > interval {
-        let what = "a timeout is above 0 and at most the interval";
-        return Err(invalid(&fields.pointer("timeout"), what));
+    let day = (Duration::from_secs(1), TTL_MAX);
+    let interval = fields.duration("interval", day, "an interval is from 1 s to 24 h")?;
+    check.interval = interval.unwrap_or(check.interval);
+    let up_to_interval = (Duration::ZERO, check.interval);
+    let wrong = "a timeout is above 0 and at most the interval";
+    let timeout = fields.duration("timeout", up_to_interval, wrong)?;
+    check.timeout = timeout.unwrap_or(check.timeout.min(check.interval));
+    if check.timeout.is_zero() {
+        return Err(invalid(&fields.pointer("timeout"), wrong));
     }
     check.attempts = small(&mut fields, "attempts", check.attempts)?;
     check.rise = small(&mut fields, "rise", check.rise)?;
     check.fall = small(&mut fields, "fall", check.fall)?;
-    check.grace = fields.duration("grace")?.unwrap_or_default();
-    if check.grace > TTL_MAX {
-        return Err(invalid(&fields.pointer("grace"), "it is at most 24 h"));
-    }
+    let grace = fields.duration(
+        "grace",
+        (Duration::ZERO, TTL_MAX),
+        "a grace is at most 24 h",
+    )?;
+    check.grace = grace.unwrap_or_default();
     check.dry_run = fields.boolean("dry_run")?.unwrap_or_default();
     check.tls = read_tls(&mut fields, &check.kind)?;
     fields.finish()?;

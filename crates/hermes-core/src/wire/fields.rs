@@ -177,15 +177,26 @@ impl Fields {
             .ok_or_else(|| unknown_word(&self.pointer(name), &word, words))
     }
 
-    /// Takes a duration out.
+    /// Takes a duration out that lies between `least` and `most`; `wrong` says so.
     ///
     /// # Errors
-    /// When it is neither seconds nor a text such as `10s`.
-    pub fn duration(&mut self, name: &'static str) -> Result<Option<Duration>, Problem> {
+    /// When it is neither seconds nor a text such as `10s`, or lies elsewhere.
+    pub fn duration(
+        &mut self,
+        name: &'static str,
+        (least, most): (Duration, Duration),
+        wrong: &str,
+    ) -> Result<Option<Duration>, Problem> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
-        duration_of(&self.pointer(name), &value).map(Some)
+        let pointer = self.pointer(name);
+        let duration = duration_of(&pointer, &value)?;
+        if is_between(&value, duration, least, most) {
+            Ok(Some(duration))
+        } else {
+            Err(invalid(&pointer, wrong))
+        }
     }
 
     /// Every member that is left, for objects whose names the caller chooses.
@@ -290,9 +301,7 @@ pub fn string_of(pointer: &str, value: Value) -> Result<String, Problem> {
 /// When it is something else, or outside `min` to `max`.
 pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
     let what = || format!("a whole number from {min} to {max}");
-    let number = value
-        .as_u64()
-        .ok_or_else(|| expected(pointer, &what(), value))?;
+    let number = whole(value).ok_or_else(|| expected(pointer, &what(), value))?;
     let wrong = || {
         invalid(
             pointer,
@@ -303,6 +312,28 @@ pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u6
         .contains(&number)
         .then_some(number)
         .ok_or_else(wrong)
+}
+
+/// The whole number that `value` is: 12, and 12.0 too, because JSON has only one kind of number and
+/// some languages write all of theirs with a point.
+fn whole(value: &Value) -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked beside it"
+    )]
+    let of_float = |number: f64| {
+        let is_exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&number);
+        is_exact.then_some(number as u64)
+    };
+    value.as_u64().or_else(|| of_float(value.as_f64()?))
+}
+
+/// Whether the duration that `value` says lies between both, to the last digit.
+#[must_use]
+pub fn is_between(value: &Value, duration: Duration, least: Duration, most: Duration) -> bool {
+    let seconds = value.as_f64().unwrap_or(duration.as_secs_f64());
+    (least.as_secs_f64()..=most.as_secs_f64()).contains(&seconds)
 }
 
 /// The duration `value`: seconds as a number, or a whole number with `ms`, `s`, `m` or `h`.
@@ -349,7 +380,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// stays above zero.
 fn of_seconds(seconds: f64) -> Option<Duration> {
     let duration = Duration::try_from_secs_f64(seconds).ok()?;
-    Some(Duration::from_millis(whole_millis(duration)))
+    let least = u64::from(seconds > 0.0);
+    Some(Duration::from_millis(whole_millis(duration).max(least)))
 }
 
 /// What kind of JSON value it is, for messages.
@@ -395,6 +427,7 @@ mod tests {
             ("10", Some(10_000)),
             ("1.5", Some(1_500)),
             ("1.00025", Some(1_001)),
+            ("0.0000000000001", Some(1)),
             ("250ms", Some(250)),
             ("2m", Some(120_000)),
             ("24h", Some(86_400_000)),

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 pub use super::check::check_json;
 use super::check::{check_ports_exist, read_checks};
 use super::fields::{
-    Fields, duration_of, expected, integer_of, invalid, pointer_to, read_object, string_of,
-    too_many,
+    Fields, duration_of, expected, integer_of, invalid, is_between, pointer_to, read_object,
+    string_of, too_many,
 };
 use super::problem::{Problem, code};
 use crate::address::{Address, AddressError, Host, Scheme};
@@ -422,8 +422,8 @@ fn read_ttl(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
         Some(value) => {
             let ttl = duration_of("/ttl", &value)?;
             let wrong = "a lease is from 1 s to 24 h, or null for a static endpoint";
-            let fits = (TTL_MIN..=TTL_MAX).contains(&ttl);
-            fits.then_some(Some(ttl))
+            is_between(&value, ttl, TTL_MIN, TTL_MAX)
+                .then_some(Some(ttl))
                 .ok_or_else(|| invalid("/ttl", wrong))
         }
     }

@@ -32,11 +32,14 @@ impl Route<'_> {
     pub(super) fn access(&self, method: &Method) -> Access {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match self {
-            Self::Health | Self::Ready => Access::Open,
+            Self::Health | Self::Live | Self::Ready => Access::Open,
+            // How one speaks with a Hermes is no secret.
+            Self::OpenApi | Self::Docs | Self::DocsScript | Self::DocsStyle => Access::Open,
             Self::Services
             | Self::ServiceUrl { .. }
             | Self::Select { .. }
             | Self::Watch
+            | Self::Targets
             | Self::PlainServices => Access::Read,
             Self::Service { .. } | Self::Endpoints { .. } | Self::Endpoint { .. } if reads => {
                 Access::Read
@@ -65,9 +68,15 @@ impl Route<'_> {
             Self::Services
             | Self::Heartbeats
             | Self::Watch
+            | Self::Targets
             | Self::PlainServices
             | Self::Health
-            | Self::Ready => None,
+            | Self::Live
+            | Self::Ready
+            | Self::OpenApi
+            | Self::Docs
+            | Self::DocsScript
+            | Self::DocsStyle => None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP API v1: from a request to an answer.
 //!
-//! [`route`] says where a path leads, [`read`], [`write`] and [`watch`] hold one handler for each
-//! route, [`reply`] makes the answers, and [`error`] is the only place that turns refusals into
+//! [`route`] says where a path leads, [`read`], [`write`], [`watch`], [`targets`] and [`docs`] hold
+//! one handler for each route, [`reply`] makes the answers, and [`error`] is the only place that turns refusals into
 //! status codes. Handlers hold no logic of the registry: they read a request, ask the catalog or the
 //! engine, and write an answer.
 
@@ -9,12 +9,14 @@ mod access;
 mod body;
 mod cursor;
 mod digits;
+mod docs;
 mod error;
 mod listing;
 mod query;
 mod read;
 mod reply;
 mod route;
+mod targets;
 mod watch;
 mod write;
 
@@ -189,10 +191,15 @@ impl<'a> Call<'a> {
             Route::Drain { name, id } => self.undrain(&name, &id).await,
             Route::Heartbeats => self.heartbeats(body).await,
             Route::Watch => self.watch(),
+            Route::Targets => self.targets(),
             Route::PlainServices => self.plain_services(),
             Route::PlainService { name } => self.plain_register(&name).await,
-            Route::Health => self.health(),
+            Route::Health | Route::Live => self.health(),
             Route::Ready => self.ready(),
+            Route::OpenApi => self.document(docs::OPENAPI, "application/json"),
+            Route::Docs => self.document(docs::PAGE, "text/html; charset=utf-8"),
+            Route::DocsScript => self.document(docs::SCRIPT, "text/javascript; charset=utf-8"),
+            Route::DocsStyle => self.document(docs::STYLE, "text/css; charset=utf-8"),
         }
     }
 

@@ -286,7 +286,7 @@ impl Call<'_> {
     }
 
     /// Whether the caller has this very version already.
-    fn is_current(&self, etag: &HeaderValue) -> bool {
+    pub(super) fn is_current(&self, etag: &HeaderValue) -> bool {
         let listed = |value: &HeaderValue| {
             let value = value.to_str().unwrap_or_default();
             value
@@ -389,7 +389,7 @@ pub(super) fn parse_id(text: &str) -> Result<EndpointId, Failure> {
 }
 
 /// The last change of a namespace, or of everything.
-fn revision_of(catalog: &Catalog, namespace: Option<&Name>) -> Revision {
+pub(super) fn revision_of(catalog: &Catalog, namespace: Option<&Name>) -> Revision {
     match namespace {
         None => catalog.revision(),
         Some(name) => catalog

@@ -10,12 +10,13 @@ use hermes_core::wire::problem::PROBLEM_MEDIA_TYPE;
 use hermes_discovery::engine::Engine;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Response, StatusCode};
 
 use super::digits::{Decimal, hexadecimal};
+use super::docs;
 use super::error::Failure;
 use super::watch::EventStream;
 
@@ -66,6 +67,14 @@ impl Reply {
             etag: None,
             flags: None,
             failure: None,
+        }
+    }
+
+    /// The same of a text that is part of the program.
+    pub(super) fn fixed(revision: Revision, text: &'static [u8]) -> Self {
+        Self {
+            body: Body::Whole(Some(Bytes::from_static(text))),
+            ..Self::json(revision, Vec::new())
         }
     }
 
@@ -174,6 +183,9 @@ impl Head {
         headers.insert(SOURCE, HeaderValue::from_static(source));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache_control));
         headers.insert(SNIFFING, HeaderValue::from_static("nosniff"));
+        if reply.media_type.starts_with("text/html") {
+            headers.insert(CONTENT_SECURITY_POLICY, docs::POLICY);
+        }
         if let Some(flags) = reply.flags {
             headers.insert(FLAGS, HeaderValue::from_static(flags));
         }

@@ -3,6 +3,8 @@
 //! A path is taken apart at its slashes and compared segment by segment, exactly: no doubled or
 //! trailing slash, no other case, nothing that another program might read differently. Only the
 //! segments that hold a caller's name are percent-decoded, once, before anything judges them.
+//!
+//! What the API document says of a route is compared with [`TABLE`] by a test, in both directions.
 
 use std::borrow::Cow;
 
@@ -39,34 +41,87 @@ pub(super) enum Route<'a> {
     },
     Heartbeats,
     Watch,
+    /// What Prometheus scrapes.
+    Targets,
     /// `/services` of the second seed document.
     PlainServices,
     /// `/services/{name}` of the second seed document.
     PlainService {
         name: Cow<'a, str>,
     },
-    /// `/health` and `/livez`.
     Health,
+    /// `/livez`, the same by the name that Kubernetes gives it.
+    Live,
     Ready,
+    /// The API document, for programs.
+    OpenApi,
+    /// The same for people.
+    Docs,
+    DocsScript,
+    DocsStyle,
 }
 
+/// Every route: its path, with the names in it in braces, and its methods, as an `Allow` header names
+/// them.
+const TABLE: [(&str, &str); 20] = [
+    ("/api/v1/services", "GET, HEAD"),
+    ("/api/v1/services/{name}", "GET, HEAD, DELETE"),
+    ("/api/v1/services/{name}/url", "GET, HEAD"),
+    ("/api/v1/services/{name}/select", "POST"),
+    ("/api/v1/services/{name}/endpoints", "GET, HEAD, POST"),
+    (
+        "/api/v1/services/{name}/endpoints/{id}",
+        "GET, HEAD, PUT, PATCH, DELETE",
+    ),
+    ("/api/v1/services/{name}/endpoints/{id}/heartbeat", "PUT"),
+    (
+        "/api/v1/services/{name}/endpoints/{id}/drain",
+        "PUT, DELETE",
+    ),
+    ("/api/v1/heartbeats", "POST"),
+    ("/api/v1/watch", "GET, HEAD"),
+    ("/api/v1/sd/prometheus", "GET, HEAD"),
+    ("/services", "GET, HEAD"),
+    ("/services/{name}", "POST"),
+    ("/health", "GET, HEAD"),
+    ("/livez", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
+    ("/docs", "GET, HEAD"),
+    ("/docs/page.js", "GET, HEAD"),
+    ("/docs/page.css", "GET, HEAD"),
+];
+
 impl Route<'_> {
+    /// Its row in [`TABLE`].
+    fn row(&self) -> (&'static str, &'static str) {
+        TABLE[match self {
+            Self::Services => 0,
+            Self::Service { .. } => 1,
+            Self::ServiceUrl { .. } => 2,
+            Self::Select { .. } => 3,
+            Self::Endpoints { .. } => 4,
+            Self::Endpoint { .. } => 5,
+            Self::Heartbeat { .. } => 6,
+            Self::Drain { .. } => 7,
+            Self::Heartbeats => 8,
+            Self::Watch => 9,
+            Self::Targets => 10,
+            Self::PlainServices => 11,
+            Self::PlainService { .. } => 12,
+            Self::Health => 13,
+            Self::Live => 14,
+            Self::Ready => 15,
+            Self::OpenApi => 16,
+            Self::Docs => 17,
+            Self::DocsScript => 18,
+            Self::DocsStyle => 19,
+        }]
+    }
+
     /// The methods that the route has, as an `Allow` header names them.
     pub(super) fn methods(&self) -> &'static str {
-        match self {
-            Self::Services
-            | Self::ServiceUrl { .. }
-            | Self::Watch
-            | Self::PlainServices
-            | Self::Health
-            | Self::Ready => "GET, HEAD",
-            Self::Service { .. } => "GET, HEAD, DELETE",
-            Self::Select { .. } | Self::Heartbeats | Self::PlainService { .. } => "POST",
-            Self::Endpoints { .. } => "GET, HEAD, POST",
-            Self::Endpoint { .. } => "GET, HEAD, PUT, PATCH, DELETE",
-            Self::Heartbeat { .. } => "PUT",
-            Self::Drain { .. } => "PUT, DELETE",
-        }
+        self.row().1
     }
 
     /// Whether the route has this method.
@@ -94,8 +149,14 @@ pub(super) fn route(path: &str) -> Option<Route<'_>> {
         "/api/v1/heartbeats" => Some(Route::Heartbeats),
         "/api/v1/watch" => Some(Route::Watch),
         "/services" => Some(Route::PlainServices),
-        "/health" | "/livez" => Some(Route::Health),
+        "/api/v1/sd/prometheus" => Some(Route::Targets),
+        "/health" => Some(Route::Health),
+        "/livez" => Some(Route::Live),
         "/readyz" => Some(Route::Ready),
+        "/openapi.json" => Some(Route::OpenApi),
+        "/docs" => Some(Route::Docs),
+        "/docs/page.js" => Some(Route::DocsScript),
+        "/docs/page.css" => Some(Route::DocsStyle),
         _ => None,
     }
 }
@@ -199,12 +260,47 @@ mod tests {
             ("/services", Some(Route::PlainServices)),
             ("/services/web", Some(Route::PlainService { name: web() })),
             ("/health", Some(Route::Health)),
-            ("/livez", Some(Route::Health)),
+            ("/livez", Some(Route::Live)),
             ("/readyz", Some(Route::Ready)),
         ];
         for (path, expected) in cases {
             assert_eq!(route(path), expected, "{path}");
         }
+    }
+
+    /// The path of a row with a name in each of its places.
+    fn filled(template: &str) -> String {
+        template.replace("{name}", "web").replace("{id}", "a")
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_the_row_of_its_path() {
+        for (template, methods) in TABLE {
+            let path = filled(template);
+            let row = route(&path).map(|route| route.row());
+            assert_eq!(row, Some((template, methods)), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_every_route_and_method_and_no_other() {
+        let document: serde_json::Value =
+            serde_json::from_slice(super::super::docs::OPENAPI).expect("it is JSON");
+        let of_table = TABLE.iter().flat_map(|(template, methods)| {
+            let methods = methods.split(", ").filter(|method| *method != "HEAD");
+            methods.map(move |method| format!("{method} {template}"))
+        });
+        let paths = document["paths"].as_object().expect("it has paths");
+        let of_document = paths.iter().flat_map(|(path, item)| {
+            let members = item.as_object().into_iter().flatten();
+            let methods = members.filter(|(name, _)| *name != "parameters");
+            methods.map(move |(method, _)| format!("{} {path}", method.to_uppercase()))
+        });
+        let sorted = |mut all: Vec<String>| {
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(of_document.collect()), sorted(of_table.collect()));
     }
 
     #[test]

@@ -295,25 +295,33 @@ impl Call<'_> {
     fn condition(&self) -> Result<Condition, Failure> {
         let text = |value: &HeaderValue| value.to_str().unwrap_or_default().trim().to_owned();
         let if_match = self.headers.get(IF_MATCH).map(text);
-        let if_none_match = self.headers.get(IF_NONE_MATCH).map(text);
-        match (if_match.as_deref(), if_none_match.as_deref()) {
-            (None, None) => Ok(Condition::Always),
-            (None, Some("*")) => Ok(Condition::Absent),
-            (Some("*"), None) => Ok(Condition::Present),
-            (Some(tag), None) => match revision_of_tag(tag) {
-                Some((cluster, revision)) if cluster == self.api.engine.cluster() => {
-                    Ok(Condition::ServiceAt(revision))
-                }
-                // A tag of another cluster, or one that was never given out, matches nothing.
-                _ => Ok(Condition::ServiceAt(Revision(u64::MAX))),
-            },
-            _ => {
-                let detail = "On a writing request, either If-Match with an ETag of the service (or \
-                              *) or If-None-Match: * is understood.";
-                Err(Problem::new(code::INVALID_FIELD, detail)
-                    .at("If-Match")
-                    .into())
+        let must_be_absent = match self.headers.get(IF_NONE_MATCH).map(text).as_deref() {
+            None => false,
+            Some("*") => true,
+            Some(_) => {
+                let detail = "On a writing request, If-None-Match is understood as `*` only: the \
+                              endpoint must not be there. For a revision of the service there is \
+                              If-Match with its ETag.";
+                let problem = Problem::new(code::INVALID_FIELD, detail);
+                return Err(problem.at("If-None-Match").into());
             }
+        };
+        Ok(match (if_match.as_deref(), must_be_absent) {
+            (None, false) => Condition::Always,
+            (None, true) => Condition::Absent,
+            (Some("*"), false) => Condition::Present,
+            (Some(tag), false) => Condition::ServiceAt(self.revision_of_own(tag)),
+            // `*` as well: there is no endpoint that is there and is not.
+            (Some(tag), true) => Condition::AbsentAt(self.revision_of_own(tag)),
+        })
+    }
+
+    /// The revision that a tag names. A tag of another cluster, or one that was never given out, names
+    /// one that no service ever has.
+    fn revision_of_own(&self, tag: &str) -> Revision {
+        match revision_of_tag(tag) {
+            Some((cluster, revision)) if cluster == self.api.engine.cluster() => revision,
+            _ => Revision(u64::MAX),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::shape;
+use crate::{document, shape};
 
 /// How long anything that must happen may take. Far beyond what it takes, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -341,6 +341,7 @@ impl Response {
 
     /// The ground rules, which hold for every answer.
     fn check(&self, call: &Call) {
+        document::check(&call.method, &call.target, self);
         let what = format!("{} {}: {self:?}", call.method, call.target);
         let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let cluster = self.text("hermes-cluster");
@@ -374,7 +375,7 @@ impl Response {
         let is_not_ready = (self.status, call.target.as_str()) == (503, "/readyz");
         if self.status >= 400 && !is_not_ready {
             self.check_problem(&media_type, &what);
-        } else if media_type != "text/plain; charset=utf-8" {
+        } else if !media_type.starts_with("text/") {
             assert_eq!(media_type, "application/json", "{what}");
             shape::check_times(&self.json());
         }

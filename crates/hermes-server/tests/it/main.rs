@@ -5,7 +5,9 @@
 //! how the server is built.
 
 mod client;
+mod document;
 mod events;
+mod golden;
 mod headers;
 mod limits;
 mod reading;
@@ -14,5 +16,6 @@ mod restart;
 mod selection;
 mod server;
 mod shape;
+mod targets;
 mod watch;
 mod writing;

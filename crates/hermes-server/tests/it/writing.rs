@@ -842,24 +842,37 @@ async fn a_write_may_be_bound_to_what_was_read() {
         }
     }
     for call in [put(), delete()] {
-        let both = call
-            .clone()
-            .header("if-match", &current)
-            .header("if-none-match", "*");
-        let problem = refused(&mut client, both, 400, "invalid_field").await;
-        assert_eq!(problem["field"], "If-Match");
+        // It is there, and both must hold.
+        for tag in [current.as_str(), "*"] {
+            let both = call.clone().header("if-match", tag);
+            let both = both.header("if-none-match", "*");
+            refused(&mut client, both, 412, "precondition_failed").await;
+        }
         let tag = call.header("if-none-match", &current);
-        refused(&mut client, tag, 400, "invalid_field").await;
+        let problem = refused(&mut client, tag, 400, "invalid_field").await;
+        assert_eq!(problem["field"], "If-None-Match");
     }
     client
         .send(delete().header("if-match", &current))
         .await
         .must_be(204);
+}
+
+#[tokio::test]
+async fn a_new_endpoint_may_be_bound_to_a_service_that_nobody_else_touched() {
+    let (_server, mut client) = started().await;
+    let body = json!({"host": "a", "port": 1, "checks": [], "ttl": null});
+    let put = || Call::new("PUT", A).json(&body);
+    client.send(put()).await.must_be(201);
     let current = client.get(WEB).await.etag();
-    client
-        .send(Call::new("DELETE", WEB).header("if-match", &current))
-        .await
-        .must_be(204);
+    client.delete(A).await.must_be(204);
+    for (tag, status) in [(current, 412), (client.get(WEB).await.etag(), 201)] {
+        let both = put().header("if-match", &tag).header("if-none-match", "*");
+        client.send(both).await.must_be(status);
+    }
+    let forget = || Call::new("DELETE", WEB).header("if-match", "*");
+    client.send(forget()).await.must_be(204);
+    refused(&mut client, forget(), 412, "precondition_failed").await;
 }
 
 #[tokio::test]
