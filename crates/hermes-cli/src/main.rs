@@ -54,6 +54,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Config(arguments) => commands::config::run(&arguments, output),
         Command::Log(arguments) => commands::log::run(&arguments, output),
         Command::Completions(arguments) => commands::completions::run(&arguments, output),
+        Command::Man(arguments) => commands::man::run(&arguments, output),
         Command::Ask(ask) => ask.run(&cli.global, output),
     };
     exit.map(Into::into)

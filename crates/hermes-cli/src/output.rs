@@ -172,9 +172,14 @@ impl Output {
         let rows: Vec<Vec<String>> = rows.iter().map(clean).collect();
         let size = terminal_size::terminal_size_of(&self.stdout);
         let width = size.map(|(width, _)| width.0);
-        table::lines(header, &rows, width)
-            .iter()
-            .try_for_each(|line| self.bytes(line.as_bytes()))
+        for line in table::lines(header, &rows, width) {
+            let pieces: Vec<(Tone, &str)> = line
+                .iter()
+                .map(|(tone, text)| (*tone, text.as_str()))
+                .collect();
+            self.tinted(&pieces)?;
+        }
+        Ok(())
     }
 
     /// A line of talk. That it cannot be written changes nothing about what was done.

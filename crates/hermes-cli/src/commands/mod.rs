@@ -9,6 +9,7 @@ pub(crate) mod endpoints;
 mod follow;
 pub(crate) mod heartbeat;
 pub(crate) mod log;
+pub(crate) mod man;
 pub(crate) mod patch;
 pub(crate) mod register;
 pub(crate) mod resolve;

@@ -41,16 +41,9 @@ const NEVER: &[(&str, &[&str])] = &[
     ),
     (
         "hermes-discovery",
-        &[
-            "axum",
-            "clap",
-            "comfy-table",
-            "fjall",
-            "redb",
-            "tracing-subscriber",
-        ],
+        &["axum", "clap", "fjall", "redb", "tracing-subscriber"],
     ),
-    ("hermes-server", &["clap", "comfy-table"]),
+    ("hermes-server", &["clap"]),
 ];
 
 #[test]
