@@ -72,7 +72,7 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) timeout: Duration,
-    /// How data is written; json: the API's own objects, unchanged, one a line
+    /// How data is written; wide: more columns, for endpoints; json: the API's own objects, unchanged, one a line
     #[arg(
         short,
         long,

@@ -20,6 +20,8 @@ use crate::table;
 pub(crate) enum Format {
     // For people.
     Table,
+    // The same with more columns, where there are more.
+    Wide,
     // The API's own objects, unchanged, one a line.
     Json,
 }
@@ -111,6 +113,11 @@ impl Output {
     /// Whether data is written as JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether a table has all its columns.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.format == Format::Wide
     }
 
     /// What is waited for from now on; nothing when it is empty. A person sees it turn, on a

@@ -20,6 +20,8 @@ const GAP: usize = 2;
 const COLUMN_MIN: usize = 12;
 /// A last column is cut only where so much of it is left.
 const CUT_MIN: usize = 12;
+/// So much of the last column is wished for beside the others.
+const LAST_WISHED: usize = 40;
 /// Text is broken at no fewer columns.
 const BROKEN_MIN: usize = 20;
 
@@ -141,15 +143,28 @@ fn widths(header: &[&str], rows: &[Vec<String>], width: usize) -> Vec<usize> {
             *widest = cell.chars().count().max(*widest);
         }
     }
+    let last = rows.iter().filter_map(|row| row.last());
+    let last = last.map(|cell| cell.chars().count()).max();
+    let wished = last.unwrap_or_default().min(LAST_WISHED);
     let gaps = GAP * columns.saturating_sub(1);
-    while widths.iter().sum::<usize>().saturating_add(gaps) > width {
-        // What is far longer than all others gives way at once, or it would leave them no room.
+    loop {
+        let used = widths.iter().sum::<usize>().saturating_add(gaps);
         let mut sorted = widths.clone();
         sorted.sort_unstable();
         let second = sorted.iter().rev().nth(1).copied().unwrap_or_default();
-        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > COLUMN_MIN) else {
+        let Some(widest) = widths
+            .iter_mut()
+            .max()
+            .filter(|widest| **widest > COLUMN_MIN)
+        else {
             break;
         };
+        // What is far longer than all others gives way at once, or it would leave them no room.
+        let is_outlier = *widest > 2 * second.max(COLUMN_MIN);
+        let is_cramped = used.saturating_add(GAP + wished) > width;
+        if used <= width && !(is_cramped && is_outlier) {
+            break;
+        }
         *widest = second.clamp(COLUMN_MIN, *widest - 1);
     }
     widths

@@ -1,7 +1,11 @@
 //! `hermes status`: one screen on how the registry is, and what is not ready.
 
+use std::collections::BTreeMap;
+
 use hermes_core::name::DEFAULT_NAMESPACE;
-use hermes_core::wire::answer::{ServiceDiscoveryResponse, ServiceList, ServiceSummary};
+use hermes_core::wire::answer::{
+    ServiceDiscoveryResponse, ServiceEndpoint, ServiceList, ServiceSummary,
+};
 use hermes_discovery::client::{Answer, ClientError, Path};
 use serde_json::Value;
 
@@ -21,6 +25,10 @@ everything is ready. -o json: {\"health\": the object of /health, \"services\": 
 
 /// At most so many lines about what is not ready.
 const LINES_MAX: usize = 20;
+/// At most so many of them about one service: a large one must not hide the others.
+const LINES_OF_ONE: usize = 5;
+/// At most so many services are asked why.
+const SERVICES_MAX: usize = 100;
 
 /// Show the server, and what is not ready
 #[derive(Debug, clap::Args)]
@@ -40,8 +48,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     if context.output.json(&as_json(&health, &pages))? {
         return Ok(Exit::Done);
     }
-    show_server(context, &health, pages.first(), &list)?;
-    show_not_ready(context, &list).await?;
+    let unready = Unready::of(context, &list).await?;
+    show_server(context, &health, pages.first())?;
+    unready.show_counts(context, &list)?;
+    unready.show_lines(context)?;
     Ok(Exit::Done)
 }
 
@@ -62,12 +72,9 @@ fn show_server(
     context: &Context<'_>,
     health: &Answer,
     first: Option<&Answer>,
-    list: &ServiceList,
 ) -> Result<(), Failure> {
     let said = health.read(serde_json::from_slice::<Value>)?;
     let header = |name: &str| first.and_then(|page| page.header(name)).unwrap_or("?");
-    let ready: usize = list.services.iter().map(|service| service.ready).sum();
-    let total: usize = list.services.iter().map(|service| service.total).sum();
     let version = said["version"].as_str().unwrap_or("?");
     let line = |name: &str, value: &str| context.output.line(&format!("{name:<10} {value}"));
     line("server", context.client.address())?;
@@ -86,71 +93,146 @@ fn show_server(
     if let Some(flags) = first.and_then(|page| page.header("hermes-flags")) {
         line("flags", flags)?;
     }
-    line("services", &list.services.len().to_string())?;
-    line("endpoints", &format!("{ready} ready of {total}"))
-}
-
-/// Which endpoints are not ready, and why; services without any, too.
-async fn show_not_ready(context: &Context<'_>, list: &ServiceList) -> Result<(), Failure> {
-    let wanting = |service: &&ServiceSummary| service.ready < service.total || service.total == 0;
-    let mut rows = Vec::new();
-    for service in list.services.iter().filter(wanting) {
-        if rows.len() > LINES_MAX {
-            break;
-        }
-        rows.extend(rows_of(context, service).await?);
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let is_cut = rows.len() > LINES_MAX;
-    rows.truncate(LINES_MAX);
-    context.output.line("")?;
-    let header = ["NOT READY", "ENDPOINT", "HEALTH", "REASON"];
-    context.output.table(&header, &rows)?;
-    if is_cut {
-        context
-            .output
-            .say("and more; `hermes services` shows where");
-    }
     Ok(())
 }
 
-async fn rows_of(
-    context: &Context<'_>,
-    service: &ServiceSummary,
-) -> Result<Vec<Vec<String>>, Failure> {
-    let is_home = context.namespace.is_some() || service.namespace == DEFAULT_NAMESPACE;
-    let name = if is_home {
-        service.name.clone()
-    } else {
-        format!("{}/{}", service.namespace, service.name)
-    };
-    if service.total == 0 {
-        let why = service
-            .emptied
-            .as_deref()
-            .map_or("none so far".to_owned(), |emptied| {
-                format!("the last one {}", how(emptied))
-            });
-        return Ok(vec![vec![name, "-".into(), "-".into(), why]]);
+/// What is not ready, and why.
+#[derive(Default)]
+struct Unready {
+    /// How many endpoints are not ready, by why.
+    counts: BTreeMap<String, usize>,
+    /// Services of which nothing is ready.
+    dark: usize,
+    rows: Vec<Vec<String>>,
+    /// Some were not looked at, or not shown.
+    is_cut: bool,
+}
+
+impl Unready {
+    async fn of(context: &Context<'_>, list: &ServiceList) -> Result<Self, Failure> {
+        let mut unready = Self::default();
+        let wanting =
+            |service: &&ServiceSummary| service.ready < service.total || service.total == 0;
+        for (number, service) in list.services.iter().filter(wanting).enumerate() {
+            unready.dark += usize::from(service.ready == 0);
+            if number < SERVICES_MAX {
+                unready.look_at(context, service).await?;
+            } else {
+                unready.is_cut = true;
+            }
+        }
+        Ok(unready)
     }
-    let path = Path::new("/api/v1/services")
-        .segment(&service.name)
-        .segment("endpoints")
-        .query("namespace", &service.namespace)
-        .query("include_unhealthy", "true");
-    let answer = match context.client.get(&path).await {
-        Ok(answer) => answer,
-        // It was deregistered between the two questions.
-        Err(ClientError::Problem(_)) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let response = answer.read(serde_json::from_slice::<ServiceDiscoveryResponse>)?;
-    let not_ready = response.endpoints.iter().filter(|endpoint| !endpoint.ready);
-    let rows = not_ready.map(|endpoint| {
-        let health = endpoint.health_status.clone();
-        vec![name.clone(), endpoint.id.clone(), health, reason(endpoint)]
-    });
-    Ok(rows.collect())
+
+    async fn look_at(
+        &mut self,
+        context: &Context<'_>,
+        service: &ServiceSummary,
+    ) -> Result<(), Failure> {
+        let is_home = context.namespace.is_some() || service.namespace == DEFAULT_NAMESPACE;
+        let name = if is_home {
+            service.name.clone()
+        } else {
+            format!("{}/{}", service.namespace, service.name)
+        };
+        if service.total == 0 {
+            let emptied = service.emptied.as_deref();
+            let why = emptied.map_or_else(
+                || "none so far".to_owned(),
+                |emptied| format!("the last one {}", how(emptied)),
+            );
+            self.add(vec![vec![name, "-".into(), "-".into(), why]]);
+            return Ok(());
+        }
+        let path = Path::new("/api/v1/services")
+            .segment(&service.name)
+            .segment("endpoints")
+            .query("namespace", &service.namespace)
+            .query("include_unhealthy", "true");
+        let answer = match context.client.get(&path).await {
+            Ok(answer) => answer,
+            // It was deregistered between the two questions.
+            Err(ClientError::Problem(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let response = answer.read(serde_json::from_slice::<ServiceDiscoveryResponse>)?;
+        let mut rows = Vec::new();
+        for endpoint in response.endpoints.iter().filter(|endpoint| !endpoint.ready) {
+            *self.counts.entry(kind(endpoint).to_owned()).or_default() += 1;
+            let health = endpoint.health_status.clone();
+            rows.push(vec![
+                name.clone(),
+                endpoint.id.clone(),
+                health,
+                reason(endpoint),
+            ]);
+        }
+        let more = rows.len().saturating_sub(LINES_OF_ONE);
+        if more > 0 {
+            rows.truncate(LINES_OF_ONE);
+            rows.push(vec![
+                name,
+                "...".into(),
+                "-".into(),
+                format!("and {more} more"),
+            ]);
+        }
+        self.add(rows);
+        Ok(())
+    }
+
+    fn add(&mut self, rows: Vec<Vec<String>>) {
+        let room = LINES_MAX.saturating_sub(self.rows.len());
+        self.is_cut |= rows.len() > room;
+        self.rows.extend(rows.into_iter().take(room));
+    }
+
+    fn show_counts(&self, context: &Context<'_>, list: &ServiceList) -> Result<(), Failure> {
+        let count = |of: fn(&ServiceSummary) -> usize| list.services.iter().map(of).sum::<usize>();
+        let (ready, total) = (
+            count(|service| service.ready),
+            count(|service| service.total),
+        );
+        let services = match self.dark {
+            0 => list.services.len().to_string(),
+            dark => format!("{}, {dark} without a ready endpoint", list.services.len()),
+        };
+        let mut endpoints = format!("{ready} ready of {total}");
+        for (kind, count) in &self.counts {
+            endpoints.push_str(&format!(", {count} {kind}"));
+        }
+        context
+            .output
+            .line(&format!("{:<10} {services}", "services"))?;
+        context
+            .output
+            .line(&format!("{:<10} {endpoints}", "endpoints"))
+    }
+
+    fn show_lines(&self, context: &Context<'_>) -> Result<(), Failure> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        context.output.line("")?;
+        let header = ["NOT READY", "ENDPOINT", "HEALTH", "REASON"];
+        context.output.table(&header, &self.rows)?;
+        if self.is_cut {
+            let what = "and more; `hermes services` and `hermes endpoints NAME` show all of it";
+            context.output.say(what);
+        }
+        Ok(())
+    }
+}
+
+/// Why an endpoint is not ready, in a word.
+fn kind(endpoint: &ServiceEndpoint) -> &str {
+    let flags = ["draining", "starting"];
+    let flag = flags
+        .into_iter()
+        .find(|flag| endpoint.flags.iter().any(|f| f == flag));
+    match endpoint.health_status.as_str() {
+        // It starts, but it is known already that it does not work.
+        "unhealthy" if flag != Some("draining") => "unhealthy",
+        health => flag.unwrap_or(health),
+    }
 }

@@ -24,6 +24,7 @@ const COMMANDS: &[&str] = &[
     "patch web a --weight 1",
     "services",
     "endpoints web",
+    "endpoints web a",
     "resolve web",
     "select web",
     "wait web",
@@ -33,7 +34,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// Commands that ask nobody.
-const ALONE: &[&str] = &["config", "serve", "log", "completions", "help"];
+const ALONE: &[&str] = &["serve", "config", "log", "completions", "man", "help"];
 
 const CLUSTER: &str = "hermes-cluster: 00000000000000ab\r\n";
 

@@ -59,7 +59,10 @@ fn a_service_is_resolved_while_one_of_its_endpoints_works() {
         "{table}"
     );
     let status = server.run("status").exits(0).out;
-    assert!(status.contains("endpoints  1 ready of 2"), "{status}");
+    assert!(
+        status.contains("endpoints  1 ready of 2, 1 unhealthy"),
+        "{status}"
+    );
     assert!(status.contains("web        web-1"), "{status}");
 
     drop(second);

@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "status",
     "log",
     "completions",
+    "man",
 ];
 
 #[test]

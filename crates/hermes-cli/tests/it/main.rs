@@ -14,6 +14,7 @@ mod help;
 mod json;
 mod log;
 mod operate;
+mod reference;
 mod register_many;
 #[cfg(test)]
 #[cfg(unix)]

@@ -23,6 +23,16 @@ fn a_draining_endpoint_is_handed_out_no_more_until_it_is_undrained() {
         .prints(&["a"])
         .says("a in web is draining until `hermes undrain web a`, or until it registers as a new")
         .says("1 other endpoint of web is ready");
+    server
+        .run("endpoints web a")
+        .exits(0)
+        .shows("endpoint     a in web")
+        .shows("ready        no: draining (maintenance)");
+    server.run("endpoints web nobody").exits(3);
+    server
+        .run("endpoints web -o wide")
+        .exits(0)
+        .shows("INCARNATION  REASON");
     let drained = endpoint(&server, "a");
     assert_eq!(drained["flags"], json!(["draining"]));
     assert_eq!(drained["ready"], json!(false));

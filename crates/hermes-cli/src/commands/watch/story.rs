@@ -193,6 +193,9 @@ fn cause(change: &ChangeAnswer) -> String {
 /// What goes with a change of an endpoint that stays: where it is if it is new there, and why it is
 /// as it is.
 fn why(change: &ChangeAnswer, endpoint: &ServiceEndpoint) -> String {
+    if change.kind == "drain" && !change.cause.detail.is_empty() {
+        return format!("{} ({})", reason(endpoint), change.cause.detail);
+    }
     if change.kind != "registered" {
         return reason(endpoint);
     }

@@ -52,6 +52,8 @@ macro_rules! guides {
 guides! {
     configuration: "configuration.md",
     first_steps: "first-steps.md",
+    limits: "limits.md",
+    watching: "watching.md",
 }
 
 #[test]

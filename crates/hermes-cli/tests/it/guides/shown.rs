@@ -42,6 +42,10 @@ fn are_words(shown: &[String], seen: &[String]) -> bool {
         Some((first, rest)) if first == "..." => {
             (0..=seen.len()).any(|skipped| are_words(rest, &seen[skipped..]))
         }
+        // What stands for anything may stand for several words.
+        Some((first, rest)) if first.contains("...") => (1..=seen.len()).any(|taken| {
+            is_word(first, &seen[..taken].join(" ")) && are_words(rest, &seen[taken..])
+        }),
         Some((first, rest)) => seen
             .split_first()
             .is_some_and(|(word, seen)| is_word(first, word) && are_words(rest, seen)),
@@ -50,7 +54,11 @@ fn are_words(shown: &[String], seen: &[String]) -> bool {
 
 fn is_word(shown: &str, seen: &str) -> bool {
     if let Some((before, after)) = shown.split_once("...") {
-        return seen.len() + 3 >= shown.len() && seen.starts_with(before) && seen.ends_with(after);
+        let Some(rest) = seen.strip_prefix(before) else {
+            return false;
+        };
+        let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+        return ends.into_iter().any(|at| is_word(after, &rest[at..]));
     }
     let kind = kind(shown);
     shown == seen || kind.is_some() && kind == self::kind(seen)
@@ -102,6 +110,7 @@ fn a_line_is_seen_when_its_words_are() {
         ),
         ("revision ...", "revision 7"),
         ("web-...", "web-1"),
+        ("data: ...\"b\":...", "data: {\"a\":1,\"b\":\"c d\"}"),
     ];
     for (shown, seen) in same {
         assert!(is_line(shown, seen), "{shown} / {seen}");
@@ -112,6 +121,7 @@ fn a_line_is_seen_when_its_words_are() {
         ("port 9001", "port 9002"),
         ("18:05:03Z", "soon"),
         ("2s", "2x"),
+        ("...\"b\":...", "{\"a\":1}"),
     ];
     for (shown, seen) in different {
         assert!(!is_line(shown, seen), "{shown} / {seen}");

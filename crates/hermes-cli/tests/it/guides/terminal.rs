@@ -74,7 +74,8 @@ impl<'a> Terminal<'a> {
         let going_on = GOING_ON
             .iter()
             .find(|(begin, _)| command.text.starts_with(begin))
-            .filter(|_| command.exit == 0 && !command.text.contains("--once"));
+            // What goes elsewhere is not seen to begin.
+            .filter(|_| command.exit == 0 && !command.text.contains(['|', '>']));
         let is_job = command.text.trim_end().ends_with('&');
         let file = self.write(command, going_on.is_some() && !is_job);
         let transcript = self.transcript.display();
