@@ -211,16 +211,17 @@ impl Output {
 
     fn talk(&self, pieces: &[(Tone, &str)]) {
         self.wipe();
-        let line = tint(pieces, self.is_talk_coloured);
-        writeln!(self.stderr.lock(), "{line}").ok();
+        let line = tint(pieces, self.is_talk_coloured) + "\n";
+        // In one piece: other processes may speak on the same terminal.
+        self.stderr.lock().write_all(line.as_bytes()).ok();
     }
 
     /// Writes one line and flushes it: whoever reads along has it at once.
     fn bytes(&self, line: &[u8]) -> Result<(), Failure> {
         self.wipe();
+        let whole = [line, b"\n"].concat();
         let mut out = self.stdout.lock();
-        out.write_all(line)?;
-        out.write_all(b"\n")?;
+        out.write_all(&whole)?;
         out.flush()?;
         Ok(())
     }
