@@ -10,9 +10,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
+use crate::commands::{Ask, completions, config, log, man, serve};
 #[cfg(unix)]
 use crate::commands::{run, up};
-use crate::commands::{Ask, completions, config, log, man, serve};
 use crate::exit::EXIT_CODES;
 use crate::output::Format;
 

@@ -33,10 +33,11 @@ const COMMANDS: &[&str] = &[
     "status",
 ];
 
-/// Commands that ask nobody, and `run`, whose exit codes are those of what it runs.
+/// Commands that ask nobody, and those whose exit codes are of what they run.
 const ALONE: &[&str] = &[
     "serve",
     "run",
+    "up",
     "config",
     "log",
     "completions",
