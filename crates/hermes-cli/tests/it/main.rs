@@ -29,6 +29,9 @@ mod stop;
 #[cfg(test)]
 #[cfg(unix)]
 mod systemd;
+#[cfg(target_os = "linux")]
+#[cfg(test)]
+mod terminal;
 #[cfg(unix)]
 #[cfg(test)]
 mod up;
