@@ -23,7 +23,7 @@ use hermes_core::name::{EndpointId, Name};
 use hermes_core::nearest::nearest;
 use hermes_core::wire::problem::code;
 use hermes_core::wire::request::read_registration;
-use hermes_discovery::settings::yaml::{self, Node, Value};
+use hermes_discovery::settings::yaml::{self, Key, Node, Value};
 use serde_json::{Map, json};
 
 /// One endpoint of the file.
@@ -366,6 +366,32 @@ fn place_of(node: &Node, pointer: &str, is_name: bool) -> (u64, u64) {
     place
 }
 
+/// What may stand in a list of checks, or of tags.
+fn stand_in(node: &Node, at: usize) -> Value {
+    let text = |text: String| Value::Text(text);
+    if !matches!(node.value, Value::Map(_)) {
+        return text(format!("stand-in-{at}"));
+    }
+    let member = |name: &str, value: String| {
+        let (line, column) = (node.line, node.column);
+        let key = Key {
+            text: name.into(),
+            line,
+            column,
+        };
+        let value = Node {
+            value: text(value),
+            line,
+            column,
+        };
+        (key, value)
+    };
+    Value::Map(vec![
+        member("type", "tcp".into()),
+        member("name", format!("stand-in-{at}")),
+    ])
+}
+
 /// Takes away what a pointer leads to; says whether it was there.
 fn take_away(node: &mut Node, pointer: &str) -> bool {
     let steps = steps(pointer);
@@ -394,9 +420,12 @@ fn take_away(node: &mut Node, pointer: &str) -> bool {
             members.len() < before
         }
         Value::List(items) => match last.parse::<usize>() {
+            // Something sound in its place: those behind it keep their numbers.
             Ok(at) if at < items.len() => {
-                items.remove(at);
-                true
+                let stand_in = stand_in(&items[at], at);
+                let is_new = items[at].value != stand_in;
+                items[at].value = stand_in;
+                is_new
             }
             _ => false,
         },
@@ -481,7 +510,7 @@ mod tests {
             ("6:7: ", "wieght"),
             ("7:39: ", "web: `/ttl`"),
             ("7:61: ", "web: `/checks/0/type`"),
-            ("7:90: ", "interval"),
+            ("7:90: ", "web: `/checks/1/interval`"),
             ("9:7: ", "web: w stands here twice"),
             ("10:7: ", "web: `/port`"),
             ("10:12: ", "web: `/id` is wrong"),
