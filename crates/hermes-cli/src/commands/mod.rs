@@ -113,6 +113,16 @@ fn in_words(seconds: Seconds) -> String {
     }
 }
 
+/// A client of the server that is meant. It waits `limit` for an answer.
+fn client(global: &Global, limit: Duration) -> Result<Client, Failure> {
+    let config = Config {
+        caller: concat!("hermes-cli/", env!("CARGO_PKG_VERSION")).into(),
+        answer_timeout: limit,
+        ..Config::default()
+    };
+    Ok(Client::with(&global.addr, config)?)
+}
+
 /// The commands that ask a server.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ask {
@@ -134,13 +144,8 @@ pub(crate) enum Ask {
 impl Ask {
     /// Runs the command. Ctrl-C ends it.
     pub(crate) fn run(self, global: &Global, output: &Output) -> Result<Exit, Failure> {
-        let config = Config {
-            caller: concat!("hermes-cli/", env!("CARGO_PKG_VERSION")).into(),
-            answer_timeout: global.timeout,
-            ..Config::default()
-        };
         let context = Context {
-            client: Client::with(&global.addr, config)?,
+            client: client(global, global.timeout)?,
             namespace: global.namespace.as_deref(),
             timeout: global.timeout,
             output,

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use hermes_core::address::{Host, Scheme};
 use hermes_core::name::{EndpointId, Name};
-use hermes_discovery::client::{Client, Config};
+use hermes_discovery::client::Client;
 use hermes_discovery::clock::Clock;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -230,12 +230,7 @@ fn order(signal: Signal) -> Order {
 
 /// A client that does not wait longer than a lease allows.
 pub(crate) fn client(global: &Global) -> Result<Client, Failure> {
-    let config = Config {
-        caller: concat!("hermes-cli/", env!("CARGO_PKG_VERSION")).into(),
-        answer_timeout: global.timeout.min(ANSWER_MAX),
-        ..Config::default()
-    };
-    Ok(Client::with(&global.addr, config)?)
+    super::client(global, global.timeout.min(ANSWER_MAX))
 }
 
 /// The namespace that is meant, if one was said.
@@ -308,5 +303,42 @@ struct Voice;
 impl Audience for Voice {
     fn tell(&self, news: &News) {
         talk("hermes", &news.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Arguments,
+    }
+
+    fn program(line: &str) -> Program {
+        let line = Line::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"));
+        line.run.program().unwrap()
+    }
+
+    #[test]
+    fn what_is_not_said_is_the_same_for_run_and_up() {
+        let said = program("run --name web --port auto -- true");
+        assert_eq!(said.times, Times::DEFAULT);
+        assert_eq!(said.restart, Restart::default());
+        assert_eq!(said.host.as_str(), "127.0.0.1");
+        assert_eq!(said.scheme, Scheme::http());
+    }
+
+    #[test]
+    fn what_stands_behind_the_command_is_its_own() {
+        let said = program("run --name web --port 1 --needs a,b true --port 2 -- -x");
+        assert_eq!(said.port, Port::Fixed(1));
+        assert_eq!(said.command, ["true", "--port", "2", "--", "-x"]);
+        let resolved = program("run --name web --port 1 --resolve A_b=URL,c=C -- true").resolve;
+        assert_eq!(resolved[0].0.as_str(), "a-b");
+        assert_eq!(resolved[1].1, "C");
     }
 }

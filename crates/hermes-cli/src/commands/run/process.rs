@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 use super::guard::{FAILED, Guard, NOT_EXECUTABLE, NOT_FOUND, dying_with_us};
 use super::signals;
@@ -109,6 +109,8 @@ pub(super) enum Whom {
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
+    /// The other end of an input on which nothing ever comes; waiting would close it.
+    _silence: Option<ChildStdin>,
     pid: Pid,
     guard: Arc<Guard>,
 }
@@ -138,13 +140,14 @@ impl Process {
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
         }
         let mut command = tokio::process::Command::from(command);
-        let child = command.process_group(0).spawn().map_err(failed)?;
+        let mut child = command.process_group(0).spawn().map_err(failed)?;
         let pid = child
             .id()
             .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let pid = pid.ok_or_else(|| failed(io::Error::other("it has no process id")))?;
         guard.add(pid);
         Ok(Self {
+            _silence: child.stdin.take(),
             child,
             pid,
             guard: Arc::clone(guard),

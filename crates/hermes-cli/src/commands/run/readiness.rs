@@ -28,6 +28,8 @@ pub(crate) struct Readiness {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) is_ready: bool,
+    /// It has not been ready yet.
+    pub(crate) is_starting: bool,
     /// Its health and why.
     pub(crate) why: String,
 }
@@ -37,6 +39,7 @@ impl Seen {
         let (health, why) = (&endpoint.health_status, reason(endpoint));
         Self {
             is_ready: endpoint.ready,
+            is_starting: endpoint.flags.iter().any(|flag| flag == "starting"),
             why: if why.starts_with(&**health) || why.is_empty() {
                 health.clone()
             } else {

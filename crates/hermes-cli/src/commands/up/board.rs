@@ -151,6 +151,8 @@ impl Board {
         let seen = known.of(&row.service, id)?;
         let (state, detail) = if seen.is_ready {
             ("ready", format!("{url}  {}", seen.why))
+        } else if seen.is_starting {
+            ("registered", url.clone())
         } else {
             ("not ready", seen.why.clone())
         };

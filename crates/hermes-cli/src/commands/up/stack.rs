@@ -172,7 +172,8 @@ fn read_entry(name: Name, folder: &Path, reader: &mut Reader<'_>) -> Option<Entr
         reader.fault(&format!("check: {failure}"));
         serde_json::Value::Null
     });
-    let directory = reader.parsed("directory", |text| Ok::<_, String>(PathBuf::from(text)));
+    let inner = reader.parsed("directory", |text| Ok::<_, String>(PathBuf::from(text)));
+    let directory = inner.map_or_else(|| folder.to_owned(), |inner| folder.join(inner));
     let command = reader.command();
     let program = Program {
         id,
@@ -189,7 +190,8 @@ fn read_entry(name: Name, folder: &Path, reader: &mut Reader<'_>) -> Option<Entr
         restart: reader.parsed("restart", restart).unwrap_or_default(),
         command: command?,
         environment: reader.environment(),
-        directory: Some(directory.map_or_else(|| folder.to_owned(), |inner| folder.join(inner))),
+        // A file that is named without its folder is here.
+        directory: Some(directory).filter(|folder| !folder.as_os_str().is_empty()),
         scheme,
         name,
     };

@@ -54,6 +54,7 @@ guides! {
     first_steps: "first-steps.md",
     limits: "limits.md",
     watching: "watching.md",
+    running_programs: "running-programs.md",
 }
 
 #[test]

@@ -51,6 +51,26 @@ fn the_command_runs_on_and_is_registered_whenever_hermes_is_there() {
 }
 
 #[test]
+fn a_server_that_comes_back_as_it_was_is_simply_told_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = reserved.local_addr().unwrap();
+    drop(reserved);
+    let data = format!("--data-dir {}", directory.path().display());
+    let server = Server::start_at(&address.to_string(), &data);
+    let mut running = super::web(&server, "--ttl 1s");
+    drop(server);
+    running
+        .err
+        .until(|line| line.contains("the command runs on"));
+    let server = Server::start_at(&address.to_string(), &data);
+    running
+        .err
+        .until(|line| line == "hermes: Hermes answers again");
+    server.run("resolve web").exits(0);
+}
+
+#[test]
 fn a_lease_that_ran_out_is_begun_again() {
     let server = Server::start();
     let mut running = super::web(&server, "--ttl 1s");

@@ -1,7 +1,7 @@
 //! The stack file: what is wrong with it, and what of it is wanted.
 
 use super::Stack;
-use crate::command::{Running, end, run};
+use crate::command::{Running, end, hermes, run};
 use crate::server::Server;
 
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -45,8 +45,12 @@ fn a_command_runs_in_the_folder_of_the_file_with_what_is_set() {
     );
     let folder = stack.directory.path().canonicalize().unwrap();
     let ran = end(&mut stack.command(NOBODY, "")).exits(0);
-    ran.shows(&format!("web    | {} set\n", folder.display()))
-        .says(&format!("web    | {}\n", folder.display()));
+    let ran = ran.shows(&format!("web    | {} set\n", folder.display()));
+    ran.says(&format!("web    | {}\n", folder.display()));
+    // And where the file is the one that is looked for.
+    let mut here = hermes("up");
+    let ran = end(here.current_dir(&folder).env("HERMES_ADDR", NOBODY)).exits(0);
+    ran.shows(&format!("web    | {} set\n", folder.display()));
 }
 
 #[test]

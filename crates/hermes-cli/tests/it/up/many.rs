@@ -1,7 +1,7 @@
 //! Several programs at once: how they end, and how they are replaced.
 
 use super::{Stack, until, until_ready};
-use crate::command::end;
+use crate::command::{Running, end};
 use crate::program::ask;
 use crate::server::Server;
 
@@ -21,6 +21,19 @@ fn it_ends_when_all_have_ended_and_says_whether_one_has_failed() {
     let ran = ran.shows("a       failed        exit code 3; it is not started again");
     ran.shows("b       failed        `no-such-command` is not found")
         .shows("c       ended         exit code 0");
+}
+
+#[test]
+fn what_reads_its_input_waits_for_ever() {
+    let stack = Stack::of("services: {a: {command: 'cat; echo over'}, b: {command: 'exit 0'}}");
+    let mut up = Running::start(stack.command(NOBODY, ""));
+    until(&mut up, "b", "ended");
+    up.signal("TERM");
+    assert_eq!(
+        until(&mut up, "a", "ended"),
+        "the command has ended: killed by SIGTERM"
+    );
+    assert_eq!(up.wait().code(), Some(0));
 }
 
 #[test]
