@@ -4,11 +4,13 @@
 //! - `health`, `layers`, `environment`, `waiting`, `told`: rules of time on the test clock, where time
 //!   moves only when everybody waits, with responders that need no socket.
 //! - `sockets`: the same stories once more over real sockets, every 50 ms.
+//! - `examples`: each example is run.
 
 #![cfg(test)]
 
 mod conformance;
 mod environment;
+mod examples;
 mod health;
 mod layers;
 mod make;
