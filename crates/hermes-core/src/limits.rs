@@ -1,7 +1,7 @@
 //! The limits of the state machine: everything that can grow has one.
 //!
-//! Limits of what one registration may hold are constants, because the contract names them; limits
-//! of how much a registry holds are settings, because machines differ.
+//! Limits of what one registration may hold are those of the contract unless they are set
+//! ([`BodyRules`]); limits of how much a registry holds are settings, because machines differ.
 
 use std::time::Duration;
 
@@ -35,6 +35,48 @@ pub const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The lease of a registration that says nothing about it.
 pub const TTL_DEFAULT: Duration = Duration::from_secs(30);
 
+/// What one body may hold, and what it means where it is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyRules {
+    /// Deepest nesting. Default [`JSON_DEPTH_MAX`].
+    pub json_depth: usize,
+    /// Members of an endpoint's metadata. Default [`METADATA_MEMBERS_MAX`].
+    pub metadata_members: usize,
+    /// Bytes of an endpoint's metadata, encoded. Default [`METADATA_BYTES_MAX`].
+    pub metadata_bytes: usize,
+    /// Tags of an endpoint. Default [`TAGS_MAX`].
+    pub tags: usize,
+    /// Bytes of one tag, and of a zone. Default [`TAG_LENGTH_MAX`].
+    pub tag_length: usize,
+    /// Named ports of an endpoint. Default [`PORTS_MAX`].
+    pub ports: usize,
+    /// Checks of an endpoint. Default [`CHECKS_MAX`].
+    pub checks: usize,
+    /// Heartbeats in one body. Default 10,000.
+    pub heartbeats: usize,
+    /// The interval of a check that names none. Default 30 s (R155).
+    pub check_interval: Duration,
+    /// The timeout of a check that names none, at most its interval. Default 5 s (R156).
+    pub check_timeout: Duration,
+}
+
+impl Default for BodyRules {
+    fn default() -> Self {
+        Self {
+            json_depth: JSON_DEPTH_MAX,
+            metadata_members: METADATA_MEMBERS_MAX,
+            metadata_bytes: METADATA_BYTES_MAX,
+            tags: TAGS_MAX,
+            tag_length: TAG_LENGTH_MAX,
+            ports: PORTS_MAX,
+            checks: CHECKS_MAX,
+            heartbeats: 10_000,
+            check_interval: Duration::from_secs(30),
+            check_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
 /// Limits of a whole registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -50,6 +92,8 @@ pub struct Limits {
     pub encoded_bytes: usize,
     /// How long a service stays known after its last endpoint. Default 24 hours.
     pub known_for: Duration,
+    /// What one body may hold.
+    pub body: BodyRules,
 }
 
 impl Default for Limits {
@@ -60,6 +104,7 @@ impl Default for Limits {
             gone_per_service: 1_024,
             encoded_bytes: 256 * 1024 * 1024,
             known_for: Duration::from_secs(24 * 60 * 60),
+            body: BodyRules::default(),
         }
     }
 }

@@ -17,7 +17,6 @@ use crate::endpoint::{
     patches_joined,
 };
 use crate::health::Health;
-use crate::limits::{METADATA_BYTES_MAX, METADATA_MEMBERS_MAX};
 use crate::name::{EndpointId, ServiceKey};
 use crate::rejection::{Rejection, check_claim};
 use crate::silence::{OnSilence, on_silence};
@@ -172,18 +171,19 @@ impl Planner<'_> {
         if overrides == *before.state.overrides {
             return Plan::nothing();
         }
-        if overrides.metadata.len() > METADATA_MEMBERS_MAX {
+        let rules = self.catalog.limits().body;
+        if overrides.metadata.len() > rules.metadata_members {
             return Err(Rejection::LimitReached {
                 what: "members of overridden metadata",
-                max: METADATA_MEMBERS_MAX,
+                max: rules.metadata_members,
             });
         }
         if serde_json::to_vec(&overrides.metadata)
-            .map_or(true, |json| json.len() > METADATA_BYTES_MAX)
+            .map_or(true, |json| json.len() > rules.metadata_bytes)
         {
             return Err(Rejection::LimitReached {
                 what: "bytes of overridden metadata",
-                max: METADATA_BYTES_MAX,
+                max: rules.metadata_bytes,
             });
         }
         let state = EndpointState {

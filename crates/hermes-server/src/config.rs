@@ -34,8 +34,6 @@ pub struct Config {
     /// Services that are registered by the configuration itself, static, under the id `default`.
     /// Default: none.
     pub services: BTreeMap<Name, Registration>,
-    /// What a check is given that says nothing else, where the configuration speaks of checks.
-    pub health_check: CheckTimes,
     /// Whether the server registers itself as the service `hermes`. Default: no; `hermes serve` says
     /// yes.
     pub register_self: bool,
@@ -62,15 +60,6 @@ pub enum LogKind {
     Memory,
     /// They survive the process and the machine.
     File,
-}
-
-/// How often a check is probed, and how long one attempt may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckTimes {
-    /// From one probe to the next. Default 30 s (R155).
-    pub interval: Duration,
-    /// For one attempt; at most the interval. Default 5 s (R156).
-    pub timeout: Duration,
 }
 
 /// What is told on stderr, and how. The server itself only calls `tracing`; whoever runs it
@@ -173,7 +162,6 @@ impl Default for Config {
             auth: AuthConfig::default(),
             stop_within: Duration::from_secs(10),
             services: BTreeMap::new(),
-            health_check: CheckTimes::default(),
             register_self: false,
             logging: Logging::default(),
         }
@@ -198,15 +186,6 @@ impl Default for LogConfig {
             kind: LogKind::Memory,
             directory: "hermes-data".into(),
             options: log::Options::default(),
-        }
-    }
-}
-
-impl Default for CheckTimes {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(30),
-            timeout: Duration::from_secs(5),
         }
     }
 }

@@ -19,6 +19,4 @@ mod serve;
 pub mod settings;
 
 pub use app::{Handle, Server, StartError};
-pub use config::{
-    AuthConfig, CheckTimes, Config, HttpLimits, LogConfig, LogFormat, LogKind, Logging,
-};
+pub use config::{AuthConfig, Config, HttpLimits, LogConfig, LogFormat, LogKind, Logging};

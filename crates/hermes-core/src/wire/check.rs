@@ -13,14 +13,17 @@ use crate::check::{
     CHECK_NAME_LENGTH_MAX, Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions,
 };
 use crate::endpoint::Registration;
-use crate::limits::{CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_MAX};
+use crate::limits::{BodyRules, CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_MAX};
 use crate::name::Name;
 
 /// The checks of a registration, from the items of its list.
-pub(super) fn read_checks(items: Vec<(String, Value)>) -> Result<Vec<Check>, Problem> {
+pub(super) fn read_checks(
+    items: Vec<(String, Value)>,
+    rules: BodyRules,
+) -> Result<Vec<Check>, Problem> {
     let mut checks: Vec<Check> = Vec::with_capacity(items.len());
     for (pointer, item) in items {
-        let check = read_check(Fields::of(item, pointer.clone())?)?;
+        let check = read_check(Fields::of(item, pointer.clone())?.under(rules))?;
         if checks.iter().any(|other| other.name == check.name) {
             let what = format!(
                 "there are two checks named `{}`; give them names",
@@ -65,11 +68,11 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
     check.port = read_port_name(&mut fields)?;
     let day = (Duration::from_secs(1), TTL_MAX);
     let interval = fields.duration("interval", day, "an interval is from 1 s to 24 h")?;
-    check.interval = interval.unwrap_or(check.interval);
+    check.interval = interval.unwrap_or(fields.rules.check_interval);
     let up_to_interval = (Duration::ZERO, check.interval);
     let wrong = "a timeout is above 0 and at most the interval";
     let timeout = fields.duration("timeout", up_to_interval, wrong)?;
-    check.timeout = timeout.unwrap_or(check.timeout.min(check.interval));
+    check.timeout = timeout.unwrap_or(fields.rules.check_timeout.min(check.interval));
     if check.timeout.is_zero() {
         return Err(invalid(&fields.pointer("timeout"), wrong));
     }

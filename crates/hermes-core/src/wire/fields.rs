@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::json::depth_of;
 use super::problem::{Problem, code};
 use super::strict::read_value;
-use crate::limits::JSON_DEPTH_MAX;
+use crate::limits::BodyRules;
 use crate::nearest::nearest;
 
 /// Members that most objects know.
@@ -26,6 +26,8 @@ pub struct Fields {
     /// JSON pointer to the object; empty for the body itself.
     path: String,
     known: Vec<&'static str>,
+    /// What the body may hold.
+    pub(super) rules: BodyRules,
 }
 
 /// Reads a body that must be a JSON object.
@@ -34,14 +36,19 @@ pub struct Fields {
 /// `invalid_body` when it is nested too deeply or is no JSON object, `invalid_field` when a member
 /// stands twice.
 pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
-    let depth = depth_of(body);
-    if depth > JSON_DEPTH_MAX {
+    read_object_under(body, BodyRules::default())
+}
+
+/// The same under other rules than the default.
+pub(super) fn read_object_under(body: &[u8], rules: BodyRules) -> Result<Fields, Problem> {
+    let (depth, max) = (depth_of(body), rules.json_depth);
+    if depth > max {
         let detail = format!(
-            "The JSON is nested {depth} levels deep; at most {JSON_DEPTH_MAX} are read. Send it flatter."
+            "The JSON is nested {depth} levels deep; at most {max} are read. Send it flatter."
         );
         return Err(Problem::new(code::INVALID_BODY, detail));
     }
-    Fields::of(read_value(body)?, String::new())
+    Ok(Fields::of(read_value(body)?, String::new())?.under(rules))
 }
 
 impl Fields {
@@ -55,6 +62,7 @@ impl Fields {
                 members,
                 path,
                 known: Vec::with_capacity(MEMBERS_TYPICAL),
+                rules: BodyRules::default(),
             }),
             other if path.is_empty() => {
                 let detail = format!(
@@ -65,6 +73,11 @@ impl Fields {
             }
             other => Err(expected(&path, "an object", &other)),
         }
+    }
+
+    /// The same members under other rules.
+    pub(super) fn under(self, rules: BodyRules) -> Self {
+        Self { rules, ..self }
     }
 
     /// Where a member stands, as a JSON pointer.

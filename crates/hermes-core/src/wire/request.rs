@@ -12,7 +12,7 @@ pub use super::check::check_json;
 use super::check::{check_ports_exist, read_checks};
 use super::fields::{
     Fields, duration_of, expected, integer_of, invalid, is_between, pointer_to, read_object,
-    string_of, too_many,
+    read_object_under, string_of, too_many,
 };
 use super::problem::{Problem, code};
 use crate::address::{Address, AddressError, Host, Scheme};
@@ -21,10 +21,7 @@ use crate::check::{Check, EVIDENCE_LENGTH_MAX};
 use crate::command::{DrainWish, OverridePatch};
 use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WEIGHT_DEFAULT};
 use crate::health::Health;
-use crate::limits::{
-    CHECKS_MAX, JSON_INTEGER_MAX, METADATA_BYTES_MAX, METADATA_MEMBERS_MAX, PORTS_MAX,
-    TAG_LENGTH_MAX, TAGS_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN,
-};
+use crate::limits::{BodyRules, JSON_INTEGER_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN};
 use crate::name::Name;
 use crate::select::{Criteria, Policy};
 
@@ -57,7 +54,15 @@ pub struct HeartbeatOf {
 /// # Errors
 /// The first thing about it that is wrong.
 pub fn read_registration(body: &[u8]) -> Result<Registration, Problem> {
-    let mut fields = read_object(body)?;
+    read_registration_under(body, BodyRules::default())
+}
+
+/// The same under the rules of a server.
+///
+/// # Errors
+/// As [`read_registration`].
+pub fn read_registration_under(body: &[u8], rules: BodyRules) -> Result<Registration, Problem> {
+    let mut fields = read_object_under(body, rules)?;
     let address = read_address(&mut fields)?;
     let registration = Registration {
         ports: read_ports(&mut fields, &address)?,
@@ -67,9 +72,13 @@ pub fn read_registration(body: &[u8]) -> Result<Registration, Problem> {
         weight: read_weight(&mut fields)?.unwrap_or(WEIGHT_DEFAULT),
         platform: read_platform(&mut fields)?.unwrap_or_default(),
         ttl: read_ttl(&mut fields)?,
-        checks: match fields.list("checks", CHECKS_MAX)? {
-            None => vec![Check::default_for(&address.scheme)],
-            Some(items) => read_checks(items)?,
+        checks: match fields.list("checks", rules.checks)? {
+            None => vec![Check {
+                interval: rules.check_interval,
+                timeout: rules.check_timeout,
+                ..Check::default_for(&address.scheme)
+            }],
+            Some(items) => read_checks(items, rules)?,
         },
         initial_health: fields
             .word(
@@ -94,7 +103,16 @@ pub fn read_registration(body: &[u8]) -> Result<Registration, Problem> {
 /// # Errors
 /// When it is not a URL that can be registered.
 pub fn registration_of_url(url: &str) -> Result<Registration, Problem> {
-    let mut registration = read_registration(json!({"url": url}).to_string().as_bytes())
+    registration_of_url_under(url, BodyRules::default())
+}
+
+/// The same under the rules of a server.
+///
+/// # Errors
+/// As [`registration_of_url`].
+pub fn registration_of_url_under(url: &str, rules: BodyRules) -> Result<Registration, Problem> {
+    let body = json!({"url": url}).to_string();
+    let mut registration = read_registration_under(body.as_bytes(), rules)
         .map_err(|problem| problem.at("endpoint"))?;
     registration.ttl = None;
     Ok(registration)
@@ -105,7 +123,15 @@ pub fn registration_of_url(url: &str) -> Result<Registration, Problem> {
 /// # Errors
 /// The first thing about it that is wrong.
 pub fn read_patch(body: &[u8]) -> Result<OverridePatch, Problem> {
-    let mut fields = read_object(body)?;
+    read_patch_under(body, BodyRules::default())
+}
+
+/// The same under the rules of a server.
+///
+/// # Errors
+/// As [`read_patch`].
+pub fn read_patch_under(body: &[u8], rules: BodyRules) -> Result<OverridePatch, Problem> {
+    let mut fields = read_object_under(body, rules)?;
     let patch = OverridePatch {
         metadata: nullable(&mut fields, "metadata", read_metadata)?,
         tags: nullable(&mut fields, "tags", read_tags)?,
@@ -146,15 +172,12 @@ pub fn read_heartbeat(body: &[u8]) -> Result<Heartbeat, Problem> {
     Ok(heartbeat)
 }
 
-/// Most heartbeats in one body.
-pub const HEARTBEATS_MAX: usize = 10_000;
-
-/// Reads many heartbeats at once.
+/// Reads many heartbeats at once, under the rules of a server.
 ///
 /// # Errors
 /// When the body as a whole is wrong. Single heartbeats are judged one by one later.
-pub fn read_heartbeats(body: &[u8]) -> Result<Vec<HeartbeatOf>, Problem> {
-    let mut fields = read_object(body)?;
+pub fn read_heartbeats(body: &[u8], rules: BodyRules) -> Result<Vec<HeartbeatOf>, Problem> {
+    let mut fields = read_object_under(body, rules)?;
     let services = fields.object("heartbeats")?;
     fields.finish()?;
     let services = services.ok_or_else(|| {
@@ -178,8 +201,8 @@ pub fn read_heartbeats(body: &[u8]) -> Result<Vec<HeartbeatOf>, Problem> {
             });
         }
     }
-    if all.len() > HEARTBEATS_MAX {
-        return Err(too_many("/heartbeats", all.len(), HEARTBEATS_MAX));
+    if all.len() > rules.heartbeats {
+        return Err(too_many("/heartbeats", all.len(), rules.heartbeats));
     }
     Ok(all)
 }
@@ -328,8 +351,9 @@ fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, P
             return Err(invalid(&pointer, &what));
         }
     }
-    if ports.len() > PORTS_MAX {
-        return Err(too_many("/ports", ports.len(), PORTS_MAX));
+    let max = fields.rules.ports;
+    if ports.len() > max {
+        return Err(too_many("/ports", ports.len(), max));
     }
     Ok(ports)
 }
@@ -368,33 +392,37 @@ fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Prob
     let Some(metadata) = fields.object("metadata")? else {
         return Ok(None);
     };
-    if metadata.len() > METADATA_MEMBERS_MAX {
-        return Err(too_many("/metadata", metadata.len(), METADATA_MEMBERS_MAX));
+    let (members_max, bytes_max) = (fields.rules.metadata_members, fields.rules.metadata_bytes);
+    if metadata.len() > members_max {
+        return Err(too_many("/metadata", metadata.len(), members_max));
     }
     let bytes = serde_json::to_vec(&metadata).map_or(usize::MAX, |json| json.len());
-    if bytes > METADATA_BYTES_MAX {
-        let what = format!("it has {bytes} bytes, at most {METADATA_BYTES_MAX} are allowed");
+    if bytes > bytes_max {
+        let what = format!("it has {bytes} bytes, at most {bytes_max} are allowed");
         return Err(invalid("/metadata", &what));
     }
     Ok(Some(metadata))
 }
 
 fn read_tags(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
-    let Some(items) = fields.list("tags", TAGS_MAX)? else {
+    let Some(items) = fields.list("tags", fields.rules.tags)? else {
         return Ok(None);
     };
-    let tags = strings(items)?;
+    let (tags, max) = (strings(items)?, fields.rules.tag_length);
     match tags
         .iter()
-        .position(|tag| tag.is_empty() || tag.len() > TAG_LENGTH_MAX)
+        .position(|tag| tag.is_empty() || tag.len() > max)
     {
-        Some(at) => Err(invalid(&format!("/tags/{at}"), "a tag has 1 to 128 bytes")),
+        Some(at) => {
+            let what = format!("a tag has 1 to {max} bytes");
+            Err(invalid(&format!("/tags/{at}"), &what))
+        }
         None => Ok(Some(tags)),
     }
 }
 
 fn read_zone(fields: &mut Fields) -> Result<Option<String>, Problem> {
-    let zone = bounded_text(fields, "zone", TAG_LENGTH_MAX)?;
+    let zone = bounded_text(fields, "zone", fields.rules.tag_length)?;
     if zone.as_deref() == Some("") {
         return Err(invalid("/zone", "it is empty; leave it out instead"));
     }
@@ -452,6 +480,7 @@ fn nullable<T>(
         Some(Value::Null) => Ok(Some(None)),
         Some(value) => {
             let mut single = Fields::of(json!({name: value}), String::new())?;
+            single = single.under(fields.rules);
             Ok(Some(read(&mut single)?))
         }
     }

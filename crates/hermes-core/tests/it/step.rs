@@ -10,7 +10,7 @@ use hermes_core::change::{ChangeKind, Committed, Revision};
 use hermes_core::command::{Command, DrainWish, OverridePatch, Report};
 use hermes_core::endpoint::Registration;
 use hermes_core::health::Health;
-use hermes_core::limits::Limits;
+use hermes_core::limits::{BodyRules, Limits};
 use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_core::plan::find_endpoint;
 use hermes_core::rejection::Rejection;
@@ -148,6 +148,7 @@ pub(crate) fn tight() -> Limits {
         gone_per_service: 1,
         encoded_bytes: 2_000,
         known_for: std::time::Duration::from_secs(20),
+        body: BodyRules::default(),
     }
 }
 

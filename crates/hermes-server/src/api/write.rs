@@ -7,14 +7,14 @@ use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
 use hermes_core::command::{Command, Condition, DrainWish, Request};
 use hermes_core::endpoint::{Endpoint, Registration};
-use hermes_core::limits::Limits;
+use hermes_core::limits::{BodyRules, Limits};
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::wire::answer::{HeartbeatsAnswer, RefusedHeartbeat, Seconds};
 use hermes_core::wire::fields::invalid;
 use hermes_core::wire::problem::{Problem, code};
 use hermes_core::wire::request::{
-    Heartbeat, HeartbeatOf, invalid_name, read_drain, read_heartbeat, read_heartbeats, read_patch,
-    read_registration, registration_of_url,
+    Heartbeat, HeartbeatOf, invalid_name, read_drain, read_heartbeat, read_heartbeats,
+    read_patch_under, read_registration_under, registration_of_url_under,
 };
 use hermes_discovery::engine::Outcome;
 use hyper::StatusCode;
@@ -42,8 +42,13 @@ impl Call<'_> {
         let new = self.query.switch("new")?;
         self.end_of_query(&["namespace", "new"])?;
         let body = self.body(body, body::JSON).await?;
-        self.register(service, id, read_registration(&body)?, new)
-            .await
+        self.register(
+            service,
+            id,
+            read_registration_under(&body, self.rules())?,
+            new,
+        )
+        .await
     }
 
     /// `POST …/endpoints`
@@ -52,7 +57,7 @@ impl Call<'_> {
         let new = self.query.switch("new")?;
         self.end_of_query(&["namespace", "new"])?;
         let body = self.body(body, body::JSON).await?;
-        let registration = read_registration(&body)?;
+        let registration = read_registration_under(&body, self.rules())?;
         let address = &registration.address;
         let id = EndpointId::of_address(address.host.as_str(), address.port).map_err(|error| {
             let what = format!("no id can be made of it ({error}); use PUT with an id of your own");
@@ -75,7 +80,7 @@ impl Call<'_> {
                 "it is missing; add ?endpoint=http://host:port to the path",
             )
         })?;
-        let registration = Arc::new(registration_of_url(&endpoint)?);
+        let registration = Arc::new(registration_of_url_under(&endpoint, self.rules())?);
         let id = parse_id("default")?;
         let outcome = self
             .submit(Command::Register {
@@ -135,7 +140,7 @@ impl Call<'_> {
         let (service, id) = (self.service_key(name)?, parse_id(id)?);
         self.end_of_query(&["namespace"])?;
         let body = self.body(body, body::MERGE_PATCH).await?;
-        let patch = read_patch(&body)?;
+        let patch = read_patch_under(&body, self.rules())?;
         let command = Command::Override {
             service: service.clone(),
             id: id.clone(),
@@ -231,7 +236,7 @@ impl Call<'_> {
             self.api.limits.body_within,
         );
         let body = body::read(self.headers, body, body::JSON, bounds).await?;
-        let all = read_heartbeats(&body)?;
+        let all = read_heartbeats(&body, self.rules())?;
         let count = all.len();
         let mut refused = Vec::new();
         // Near names are not shown here, and to look for ten thousand times as many takes minutes.
@@ -323,6 +328,11 @@ impl Call<'_> {
             Some((cluster, revision)) if cluster == self.api.engine.cluster() => revision,
             _ => Revision(u64::MAX),
         }
+    }
+
+    /// What a body may hold.
+    fn rules(&self) -> BodyRules {
+        self.api.engine.catalog().limits().body
     }
 
     async fn body(&self, body: Incoming, media_type: &str) -> Result<Bytes, Failure> {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hermes_core::nearest::nearest;
-use hermes_core::wire::request::registration_of_url;
+use hermes_core::wire::request::registration_of_url_under;
 use hermes_discovery::settings::{
     ENVIRONMENT, Fault, Faults, Place, RESERVED_PREFIX, ServiceSetting, Settings as ElderSettings,
     Stage, Variables, read_file,
@@ -142,13 +142,10 @@ impl Merger {
 
     /// The registrations of the services, with the checks as all layers have them.
     fn make_services(&mut self) {
-        let times = self.loaded.config.health_check;
+        let rules = self.loaded.config.engine.limits.body;
         for service in &self.loaded.services {
-            match registration_of_url(&service.address.value.url) {
-                Ok(mut registration) => {
-                    for check in &mut registration.checks {
-                        (check.interval, check.timeout) = (times.interval, times.timeout);
-                    }
+            match registration_of_url_under(&service.address.value.url, rules) {
+                Ok(registration) => {
                     let services = &mut self.loaded.config.services;
                     services.insert(service.name.clone(), registration);
                 }
@@ -251,17 +248,18 @@ impl Merger {
 
     /// What is only wrong about values together, or in this release.
     fn judge_the_whole(&mut self) {
-        let times = &mut self.loaded.config.health_check;
+        let rules = &mut self.loaded.config.engine.limits.body;
+        let (interval, timeout) = (rules.check_interval, &mut rules.check_timeout);
         if !self.loaded.places.contains_key("health_check.timeout") {
-            times.timeout = times.timeout.min(times.interval);
+            *timeout = interval.min(*timeout);
         }
-        if times.timeout > times.interval {
+        if *timeout > interval {
             let place = self.loaded.places.get("health_check.timeout");
             self.faults.push(Fault {
                 place: place.cloned().unwrap_or(Place::Default),
                 key: "health_check.timeout".into(),
-                value: Some(format!("{:?}", times.timeout)),
-                expected: format!("at most the interval, which is {:?}", times.interval),
+                value: Some(format!("{timeout:?}")),
+                expected: format!("at most the interval, which is {interval:?}"),
             });
         }
         let listen = self.loaded.config.listen;

@@ -219,18 +219,21 @@ pub static SETTINGS: &[Setting] = &[
     Setting::new(
         "health_check.interval",
         Group::Server,
-        Lens::Time(from_millis_to(1_000, DAY), |c| &mut c.health_check.interval),
-        "How often the services of the configuration are probed",
+        Lens::Time(from_millis_to(1_000, DAY), |c| {
+            &mut c.engine.limits.body.check_interval
+        }),
+        "How often a check is probed that names no interval",
     )
-    .at_once()
-    .elder("SERVICE_DISCOVERY_HEALTH_CHECK_INTERVAL"),
+    .elder("SERVICE_DISCOVERY_HEALTH_CHECK_INTERVAL")
+    .more("The services of the configuration take it as soon as the settings are read again."),
     Setting::new(
         "health_check.timeout",
         Group::Server,
-        Lens::Time(from_millis_to(1, DAY), |c| &mut c.health_check.timeout),
-        "How long one attempt of such a probe may take, at most the interval",
+        Lens::Time(from_millis_to(1, DAY), |c| {
+            &mut c.engine.limits.body.check_timeout
+        }),
+        "How long one attempt of a probe may take that names no timeout, at most the interval",
     )
-    .at_once()
     .elder("SERVICE_DISCOVERY_HEALTH_CHECK_TIMEOUT"),
     Setting::new(
         "log_level",
@@ -355,6 +358,55 @@ pub static SETTINGS: &[Setting] = &[
         Group::Requests,
         size(0, 64 * GIB, |c| &mut c.http.encoded_bytes),
         "Bytes of encoded lists that are kept for the next reader",
+    ),
+    Setting::new(
+        "limits.heartbeats",
+        Group::Requests,
+        count(1_000_000, |c| &mut c.engine.limits.body.heartbeats),
+        "Heartbeats in one body",
+    ),
+    Setting::new(
+        "limits.json_depth",
+        Group::Requests,
+        count(100, |c| &mut c.engine.limits.body.json_depth),
+        "How deeply the JSON of a body may be nested",
+    ),
+    Setting::new(
+        "limits.metadata_members",
+        Group::Registrations,
+        count(10_000, |c| &mut c.engine.limits.body.metadata_members),
+        "Members of an endpoint's metadata",
+    ),
+    Setting::new(
+        "limits.metadata_size",
+        Group::Registrations,
+        size(0, MIB, |c| &mut c.engine.limits.body.metadata_bytes),
+        "Bytes of an endpoint's metadata, encoded",
+    )
+    .more("A registration is a body, too: raise `limits.body_size` with it."),
+    Setting::new(
+        "limits.tags",
+        Group::Registrations,
+        count(1_000, |c| &mut c.engine.limits.body.tags),
+        "Tags of an endpoint",
+    ),
+    Setting::new(
+        "limits.tag_length",
+        Group::Registrations,
+        count(4_096, |c| &mut c.engine.limits.body.tag_length),
+        "Bytes of one tag, and of a zone",
+    ),
+    Setting::new(
+        "limits.ports",
+        Group::Registrations,
+        count(1_000, |c| &mut c.engine.limits.body.ports),
+        "Named ports of an endpoint, the main one among them",
+    ),
+    Setting::new(
+        "limits.checks",
+        Group::Registrations,
+        count(100, |c| &mut c.engine.limits.body.checks),
+        "Checks of an endpoint",
     ),
     Setting::new(
         "limits.services",

@@ -415,3 +415,59 @@ async fn a_body_far_above_its_limit_is_refused_before_it_was_all_sent() {
     assert!(client.answer("PUT").await.is_none());
     assert_serves(&server).await;
 }
+
+/// Every limit of a body is a setting: set to what one request passes, one more is refused.
+#[tokio::test]
+async fn what_a_body_may_hold_is_settable_and_reached() {
+    let server = TestServer::with(|config| {
+        let rules = &mut config.engine.limits.body;
+        (rules.metadata_members, rules.metadata_bytes) = (2, 30);
+        (rules.tags, rules.tag_length) = (1, 3);
+        (rules.ports, rules.checks, rules.heartbeats) = (2, 1, 2);
+        rules.json_depth = 4;
+        rules.check_interval = Duration::from_secs(7);
+        rules.check_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let mut client = server.client().await;
+    let check = |name: &str| json!({"type": "tcp", "name": name});
+    let fine_and_not = [
+        (
+            json!({"metadata": {"a": 1, "b": 2}}),
+            json!({"metadata": {"a": 1, "b": 2, "c": 3}}),
+        ),
+        (
+            json!({"metadata": {"a": "x"}}),
+            json!({"metadata": {"a": "x".repeat(30)}}),
+        ),
+        (json!({"tags": ["abc"]}), json!({"tags": ["a", "b"]})),
+        (json!({"zone": "abc"}), json!({"tags": ["abcd"]})),
+        (
+            json!({"ports": {"a": 1}}),
+            json!({"ports": {"a": 1, "b": 2}}),
+        ),
+        (
+            json!({"checks": [check("a")]}),
+            json!({"checks": [check("a"), check("b")]}),
+        ),
+        (
+            json!({"metadata": {"a": [[1]]}}),
+            json!({"metadata": {"a": [[[1]]]}}),
+        ),
+    ];
+    for (fine, wrong) in fine_and_not {
+        for (extra, status) in [(fine, 200..=201), (wrong, 400..=400)] {
+            let mut body = json!({"url": "http://127.0.0.1:9"});
+            for (name, value) in extra.as_object().expect("an object") {
+                body[name] = value.clone();
+            }
+            let reply = client.put(A, &body).await;
+            assert!(status.contains(&reply.status), "{body}: {}", reply.status);
+        }
+    }
+    for (ids, status) in [(json!(["a", "a"]), 200), (json!(["a", "a", "a"]), 400)] {
+        let body = json!({"heartbeats": {"web": ids}});
+        let reply = client.post("/api/v1/heartbeats", &body).await;
+        assert_eq!(reply.status, status, "{body}");
+    }
+}
