@@ -8,7 +8,8 @@
 //! - The last column is the long one: it says why. Where it does not fit beside the others it stands
 //!   below them, whole, broken between words. Where all is well (`READY` is `yes`) it is cut instead.
 //!
-//! Two columns are known by their names: cells of `HEALTH` have its colour, `READY` see above.
+//! Three columns are known by their names: cells of `HEALTH` have its colour, `READY` see above, and
+//! a last column `WHY` is a summary that is cut in any case.
 
 use crate::output::Tone;
 
@@ -37,6 +38,7 @@ pub(crate) fn lines(header: &[&str], rows: &[Vec<String>], width: Option<u16>) -
         width,
         health: header.iter().position(|name| *name == "HEALTH"),
         ready: header.iter().position(|name| *name == "READY"),
+        is_summary: header.last() == Some(&"WHY"),
     };
     let mut lines = Vec::new();
     let mut is_last_beside = rows.is_empty();
@@ -61,6 +63,7 @@ struct Table {
     width: usize,
     health: Option<usize>,
     ready: Option<usize>,
+    is_summary: bool,
 }
 
 impl Table {
@@ -80,7 +83,7 @@ impl Table {
         let is_well = self.ready.is_some_and(|at| row[at] == "yes");
         let fits = last.chars().count() <= room;
         let mut line = Line::new();
-        if fits || is_well && room >= CUT_MIN {
+        if fits || (is_well || self.is_summary) && room >= CUT_MIN {
             let shown = if fits {
                 last.clone()
             } else {

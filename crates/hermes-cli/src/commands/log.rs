@@ -32,12 +32,16 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Verify every file, and say what was found
+    #[command(after_help = "Examples:\n  hermes log check hermes-data\n\n\
+        Exit code 1: something that was acknowledged is damaged.")]
     Check {
         /// The data directory
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
     /// Write the history, oldest change first, one JSON object a line
+    #[command(after_help = "Examples:\n  hermes log export hermes-data\n  \
+        hermes log export hermes-data | grep '\"service\":\"web\"'")]
     Export {
         /// The data directory
         #[arg(value_name = "DIR")]

@@ -23,10 +23,10 @@ Examples:
 It looks at every namespace unless one is said. Exit code 0 says that the server answers, not that
 everything is ready. -o json: {\"health\": the object of /health, \"services\": [the pages of the list]}.";
 
-/// At most so many lines about what is not ready.
-const LINES_MAX: usize = 20;
+/// At most so many lines about what is not ready: with those above them they fit on one screen.
+const LINES_MAX: usize = 12;
 /// At most so many of them about one service: a large one must not hide the others.
-const LINES_OF_ONE: usize = 5;
+const LINES_OF_ONE: usize = 4;
 /// At most so many services are asked why.
 const SERVICES_MAX: usize = 100;
 
@@ -214,7 +214,7 @@ impl Unready {
             return Ok(());
         }
         context.output.line("")?;
-        let header = ["NOT READY", "ENDPOINT", "HEALTH", "REASON"];
+        let header = ["NOT READY", "ENDPOINT", "HEALTH", "WHY"];
         context.output.table(&header, &self.rows)?;
         if self.is_cut {
             let what = "and more; `hermes services` and `hermes endpoints NAME` show all of it";

@@ -69,6 +69,35 @@ fn a_table_fits_the_terminal_and_loses_nothing_that_matters() {
 }
 
 #[test]
+fn a_status_of_many_troubles_is_one_screen_and_names_every_service() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("many.yaml");
+    let list = (1..=300).map(|n| format!("    - {{id: e-{n}, host: 127.0.0.1, port: {n}}}\n"));
+    let text = format!(
+        "services:\n  many:\n{}  sick: http://127.0.0.1:9\n",
+        list.collect::<String>()
+    );
+    std::fs::write(&file, text).unwrap();
+    server
+        .run(&format!("register -f {}", file.display()))
+        .exits(0);
+    let seen = seen(&server, 80, "hermes status");
+    let lines = plain(&seen);
+    assert!(lines.len() <= 24, "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 80),
+        "{lines:#?}"
+    );
+    let text = lines.join("\n");
+    assert!(
+        text.contains("0 ready of 301") && text.contains("and 296 more"),
+        "{text}"
+    );
+    assert!(text.contains("\nsick "), "{text}");
+}
+
+#[test]
 fn colours_are_for_terminals_and_for_those_who_want_them() {
     let server = Server::start();
     server.register("web", "a");
