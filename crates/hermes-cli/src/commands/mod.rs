@@ -169,8 +169,11 @@ impl Ask {
         let mut asked = pin!(self.dispatch(context));
         let exit = loop {
             tokio::select! {
-                exit = &mut asked => break exit,
+                // First, so that it is listened to before anything is said: who reads that may
+                // answer with Ctrl-C.
+                biased;
                 _ = tokio::signal::ctrl_c() => break Ok(Exit::Interrupted),
+                exit = &mut asked => break exit,
                 _ = turns.tick() => output.turn(),
             }
         };
