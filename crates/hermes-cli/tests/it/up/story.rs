@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::Value;
 
 use super::{Stack, until, until_ready};
+use crate::command::Running;
 use crate::program::ask;
 use crate::server::Server;
 
@@ -39,12 +40,7 @@ fn a_stack_lives_through_a_crash_a_hang_and_a_rolling_restart() {
     let stack = Stack::of(STACK);
     let mut up = stack.up(&server);
 
-    // Each is started when what it needs is ready.
-    let db = until_ready(&mut up, "db");
-    until(&mut up, "cache", "starting");
-    let cache = until_ready(&mut up, "cache");
-    until(&mut up, "web", "starting");
-    let web = until_ready(&mut up, "web");
+    let [db, cache, web] = until_all_are_ready(&mut up);
     assert_eq!(ask(&web, "/env/db_url").unwrap(), db);
 
     // One crashes, and comes back.
@@ -90,6 +86,27 @@ fn a_stack_lives_through_a_crash_a_hang_and_a_rolling_restart() {
     until(&mut up, "db", "stopping");
     assert_eq!(up.wait().code(), Some(0));
     server.run("resolve web").exits(7);
+}
+
+/// Waits until everything is ready, each started after what it needs, and gives the URLs.
+fn until_all_are_ready(up: &mut Running) -> [String; 3] {
+    let labels = ["db", "cache", "web"];
+    let mut started = Vec::new();
+    let mut urls = [const { String::new() }; 3];
+    up.out.until(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            [label, "starting", ..] => started.push(label.to_owned()),
+            [label, "ready", url, ..] => {
+                let at = labels.iter().position(|known| *known == label).unwrap();
+                urls[at] = url.to_owned();
+            }
+            _ => {}
+        }
+        urls.iter().all(|url| !url.is_empty())
+    });
+    assert_eq!(started, labels);
+    urls
 }
 
 /// A client that resolves for every request.
