@@ -17,12 +17,14 @@
 //! the first fault; so what is at fault is taken away and the rest is read again, until it is sound.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use hermes_core::address::Address;
+use hermes_core::limits::BodyRules;
 use hermes_core::name::{EndpointId, Name};
 use hermes_core::nearest::nearest;
-use hermes_core::wire::problem::code;
-use hermes_core::wire::request::read_registration;
+use hermes_core::wire::problem::{Problem, code};
+use hermes_core::wire::request::read_registration_under;
 use hermes_discovery::settings::yaml::{self, Key, Node, Value};
 use serde_json::{Map, json};
 
@@ -127,9 +129,9 @@ impl Reader {
                 continue;
             }
             let check = json!({"type": "http", key.text.as_str(): to_json(value)});
-            let body = json!({"url": STAND_IN, "checks": [check]}).to_string();
-            match read_registration(body.as_bytes()) {
-                Ok(_) => {
+            let body = json!({"url": STAND_IN, "checks": [check]});
+            match judge(&body) {
+                Ok(()) => {
                     self.check.insert(key.text.clone(), to_json(value));
                 }
                 Err(problem) => {
@@ -176,8 +178,8 @@ impl Reader {
         if let Value::Text(url) = &node.value {
             let url = serde_json::Value::from(url.as_str());
             let body = self.complete(Map::from_iter([("url".to_owned(), url)]));
-            return match read_registration(body.to_string().as_bytes()) {
-                Ok(_) => self.enter(service, None, body, &node),
+            return match judge(&body) {
+                Ok(()) => self.enter(service, None, body, &node),
                 Err(problem) => self.fault(&node, format!("{service}: {}", problem.detail)),
             };
         }
@@ -218,7 +220,7 @@ impl Reader {
                 members.insert("url".into(), json!(STAND_IN));
             }
             let body = self.complete(members);
-            let Err(problem) = read_registration(body.to_string().as_bytes()) else {
+            let Err(problem) = judge(&body) else {
                 return body;
             };
             let pointer = problem.field.clone().unwrap_or_default();
@@ -277,6 +279,24 @@ impl Reader {
             body,
         });
     }
+}
+
+/// Reads a registration as generously as any server can be set to: how many and how long there may
+/// be is the server's to say, what makes sense at all is known here.
+fn judge(body: &serde_json::Value) -> Result<(), Problem> {
+    let rules = BodyRules {
+        json_depth: 100,
+        metadata_members: 10_000,
+        metadata_bytes: 1024 * 1024,
+        tags: 1_000,
+        tag_length: 4_096,
+        ports: 1_000,
+        checks: 100,
+        // A timeout is held to the interval that is said, not to one that a server may have.
+        check_interval: Duration::from_secs(24 * 60 * 60),
+        ..BodyRules::default()
+    };
+    read_registration_under(body.to_string().as_bytes(), rules).map(drop)
 }
 
 fn unknown(name: &str, known: &[&str]) -> String {
@@ -525,6 +545,19 @@ mod tests {
                 "{place}{part}: {faults:#?}"
             );
         }
+    }
+
+    #[test]
+    fn how_much_there_may_be_is_for_the_server_to_say() {
+        let tags: Vec<String> = (0..100).map(|n| format!("t{n}")).collect();
+        let tags = tags.join(", ");
+        let text = format!("services: {{web: {{url: 'http://a:1', tags: [{tags}]}}}}");
+        assert_eq!(
+            bodies(&text)[0].2["tags"].as_array().map(Vec::len),
+            Some(100)
+        );
+        let text = "services: {a: 'http://a:1'}\nhealth_check: {timeout: 45}";
+        assert_eq!(bodies(text)[0].2["checks"][0]["timeout"], 45);
     }
 
     #[test]
