@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::answer::Seconds;
-use super::fields::{Fields, expected, invalid};
+use super::fields::{Fields, expected, invalid, whole};
 use super::problem::Problem;
 use super::request::{bounded_text, read_port_name};
 use crate::address::{HOST_LENGTH_MAX, Host};
@@ -157,7 +157,7 @@ fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
 
 /// `200`, or `"2xx"`.
 fn read_status(pointer: &str, value: &Value) -> Result<StatusMatch, Problem> {
-    let exact = value.as_u64().filter(|status| (100..=599).contains(status));
+    let exact = whole(value).filter(|status| (100..=599).contains(status));
     let class = value
         .as_str()
         .filter(|text| text.len() == 3)

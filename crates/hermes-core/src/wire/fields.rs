@@ -329,7 +329,7 @@ pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u6
 
 /// The whole number that `value` is: 12, and 12.0 too, because JSON has only one kind of number and
 /// some languages write all of theirs with a point.
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -9,6 +9,7 @@ mod document;
 mod events;
 mod golden;
 mod headers;
+mod hostile;
 mod limits;
 mod reading;
 mod refusals;

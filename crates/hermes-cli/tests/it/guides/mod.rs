@@ -55,6 +55,7 @@ guides! {
     limits: "limits.md",
     watching: "watching.md",
     running_programs: "running-programs.md",
+    prometheus: "prometheus.md",
 }
 
 #[test]
