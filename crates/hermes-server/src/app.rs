@@ -47,6 +47,7 @@ struct Live {
 #[derive(Debug, Clone)]
 pub struct Handle {
     live: Arc<Live>,
+    api: Arc<Api>,
     engine: Engine,
     gate: Arc<Gate>,
     address: SocketAddr,
@@ -211,6 +212,7 @@ impl Server {
     pub fn handle(&self) -> Handle {
         Handle {
             live: Arc::clone(&self.live),
+            api: Arc::clone(&self.api),
             engine: self.engine.clone(),
             gate: Arc::clone(&self.gate),
             address: self.address,
@@ -265,6 +267,7 @@ impl Handle {
     pub async fn take_over(&self, config: &Config) {
         self.gate.read_again().await;
         self.live.stop_within.store(Arc::new(config.stop_within));
+        self.api.set_limits(config.http.clone());
         declare_services(&self.engine, &config.services).await;
         declare_self(&self.engine, config.register_self.then_some(self.address)).await;
     }

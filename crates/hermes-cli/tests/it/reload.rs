@@ -40,13 +40,19 @@ fn what_can_change_does_and_what_cannot_is_named() {
     let file = |text: &str| write(directory.path(), "hermes.yaml", text);
     file("log_level: info\n");
     let mut server = serve_in(directory.path());
-    file("log_level: debug\nstop_within: 3s\nlimits: {idle: 5s}\n");
+    file("log_level: debug\nstop_within: 3s\nlimits: {body_size: 1KiB, watchers: 7}\n");
     server.running.signal("HUP");
     let err = &mut server.running.err;
     err.until(|line| line.contains("log_level changes from info to debug"));
     err.until(|line| line.contains("stop_within changes from 10s to 3s"));
-    err.until(|line| line.contains("limits.idle changes from 75s to 5s with the next start"));
-    err.until(|line| line.contains("changed=2") && line.contains("waiting=1"));
+    err.until(|line| line.contains("limits.body_size changes from 64KiB to 1KiB"));
+    err.until(|line| line.contains("limits.watchers changes from 20000 to 7 with the next start"));
+    err.until(|line| line.contains("changed=3") && line.contains("waiting=1"));
+    let large = format!(
+        "register web http://127.0.0.1:9 --meta a={}",
+        "x".repeat(2_000)
+    );
+    server.run(&large).exits(1).says("1024");
     // It is true: requests are told now, with what tells them apart.
     server.run("status").exits(0);
     let line = server.running.err.until(|line| line.contains("answered"));

@@ -24,6 +24,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hermes_core::budget::Budget;
 use hermes_core::change::Actor;
 use hermes_core::name::Name;
@@ -48,7 +49,8 @@ use route::Route;
 pub(crate) struct Api {
     engine: Engine,
     prober: ProberHandle,
-    limits: HttpLimits,
+    /// They may change while the server runs.
+    limits: ArcSwap<HttpLimits>,
     cursors: Cursors,
     budget: Arc<Budget>,
     gate: Arc<Gate>,
@@ -95,9 +97,19 @@ impl Api {
             gate,
             limiter: Limiter::new(config.auth.requests_per_second),
             limits_loopback: config.auth.limits_loopback,
-            limits: config.http.clone(),
+            limits: ArcSwap::from_pointee(config.http.clone()),
             stopping,
         }
+    }
+
+    /// The bounds that hold now.
+    pub(crate) fn limits(&self) -> Arc<HttpLimits> {
+        self.limits.load_full()
+    }
+
+    /// Other bounds from now on, for requests and connections that begin later.
+    pub(crate) fn set_limits(&self, limits: HttpLimits) {
+        self.limits.store(Arc::new(limits));
     }
 
     /// Resolves when the server is stopping.

@@ -163,7 +163,8 @@ impl Call<'_> {
     pub(super) async fn select(&mut self, name: &str, body: Incoming) -> Result<Reply, Failure> {
         let namespace = self.namespace()?;
         self.end_of_query(&["namespace"])?;
-        let bounds = (self.api.limits.body_bytes, self.api.limits.body_within);
+        let limits = self.api.limits();
+        let bounds = (limits.body_bytes, limits.body_within);
         let body = body::read(self.headers, body, body::JSON, bounds).await?;
         let criteria = read_criteria(&body)?;
         let catalog = self.api.engine.catalog();

@@ -57,7 +57,7 @@ impl Call<'_> {
 
     fn wanted(&mut self) -> Result<Wanted, Failure> {
         let services = self.query.all("service");
-        let max = self.api.limits.watch_services;
+        let max = self.api.limits().watch_services;
         if services.len() > max {
             return Err(too_many("service", services.len(), max).into());
         }

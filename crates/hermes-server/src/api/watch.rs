@@ -70,7 +70,7 @@ impl Call<'_> {
 
     fn watched_services(&mut self) -> Result<Option<BTreeSet<Name>>, Failure> {
         let written = self.query.all("service");
-        let max = self.api.limits.watch_services;
+        let max = self.api.limits().watch_services;
         if written.len() > max {
             return Err(too_many("service", written.len(), max).into());
         }

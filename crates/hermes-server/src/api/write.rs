@@ -231,10 +231,8 @@ impl Call<'_> {
     pub(super) async fn heartbeats(&mut self, body: Incoming) -> Result<Reply, Failure> {
         let namespace = self.namespace()?;
         self.end_of_query(&["namespace"])?;
-        let bounds = (
-            self.api.limits.heartbeats_bytes,
-            self.api.limits.body_within,
-        );
+        let limits = self.api.limits();
+        let bounds = (limits.heartbeats_bytes, limits.body_within);
         let body = body::read(self.headers, body, body::JSON, bounds).await?;
         let all = read_heartbeats(&body, self.rules())?;
         let count = all.len();
@@ -336,7 +334,8 @@ impl Call<'_> {
     }
 
     async fn body(&self, body: Incoming, media_type: &str) -> Result<Bytes, Failure> {
-        let bounds = (self.api.limits.body_bytes, self.api.limits.body_within);
+        let limits = self.api.limits();
+        let bounds = (limits.body_bytes, limits.body_within);
         body::read(self.headers, body, media_type, bounds).await
     }
 

@@ -30,7 +30,6 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub(crate) struct Connections {
     permits: Arc<Semaphore>,
     most: usize,
-    limits: HttpLimits,
     /// Whether the server is stopping already, so that one request is all that is answered.
     are_late: bool,
 }
@@ -41,7 +40,6 @@ impl Connections {
         Self {
             permits: Arc::new(Semaphore::new(most)),
             most,
-            limits: limits.clone(),
             are_late: false,
         }
     }
@@ -69,7 +67,7 @@ impl Connections {
                 }
             };
             let peer = Peer::at(peer);
-            let (api, limits) = (Arc::clone(api), self.limits.clone());
+            let (api, limits) = (Arc::clone(api), api.limits());
             let connection = serve_one(stream, peer, api, limits, self.are_late);
             tokio::spawn(async move {
                 connection.await;
@@ -92,7 +90,7 @@ async fn serve_one(
     stream: TcpStream,
     peer: Peer,
     api: Arc<Api>,
-    limits: HttpLimits,
+    limits: Arc<HttpLimits>,
     is_late: bool,
 ) {
     // Answers are written in one piece, so there is nothing to wait for.

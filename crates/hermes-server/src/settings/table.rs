@@ -309,37 +309,43 @@ pub static SETTINGS: &[Setting] = &[
         Group::Requests,
         size(8 * KIB, MIB, |c| &mut c.http.head_bytes),
         "Bytes of a request's head",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.head_within",
         Group::Requests,
         Lens::Time(from_millis_to(10, 3_600), |c| &mut c.http.head_within),
         "Time for a request's head, from its first byte",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.body_size",
         Group::Requests,
         size(KIB, 16 * MIB, |c| &mut c.http.body_bytes),
         "Bytes of a request's body",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.body_within",
         Group::Requests,
         Lens::Time(from_millis_to(10, 3_600), |c| &mut c.http.body_within),
         "Time for a request's body",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.heartbeats_size",
         Group::Requests,
         size(KIB, 64 * MIB, |c| &mut c.http.heartbeats_bytes),
         "Bytes of a body of many heartbeats",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.idle",
         Group::Requests,
         Lens::Time(from_millis_to(100, DAY), |c| &mut c.http.idle),
         "Time that a connection may do nothing",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.inbox",
         Group::Requests,
@@ -444,7 +450,8 @@ pub static SETTINGS: &[Setting] = &[
         Group::Watchers,
         count(100_000, |c| &mut c.http.watch_services),
         "Services that one watcher may name",
-    ),
+    )
+    .at_once(),
     Setting::new(
         "limits.watcher_changes",
         Group::Watchers,
