@@ -14,6 +14,7 @@ use crate::change::{Change, ChangeKind, Committed, Revision};
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::limits::Limits;
 use crate::name::{EndpointId, Name, ServiceKey};
+use crate::policy::ServicePolicy;
 use crate::pulse::Pulse;
 use crate::slot::Slot;
 use crate::time::{Now, Timestamp};
@@ -55,6 +56,8 @@ pub struct ServiceView {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What was removed lately, oldest first.
     pub gone: Arc<VecDeque<Gone>>,
+    /// What an operator says about all of them.
+    pub policy: Arc<ServicePolicy>,
     /// Further encoded forms of this very view, which the core knows nothing of.
     pub forms: Slot,
     ready: OnceLock<ReadyIndex>,
@@ -185,7 +188,12 @@ impl Catalog {
                 service.remove(id, change, gone_max);
                 None
             }
-            (None, _) => None,
+            (None, _) => {
+                if let Some(policy) = &change.policy {
+                    service.put_policy(policy, change.time);
+                }
+                None
+            }
         };
         Committed::new(revision, Arc::clone(change), endpoint)
     }
@@ -249,10 +257,11 @@ impl Catalog {
         &mut self,
         key: &ServiceKey,
         revision: Revision,
-        emptied: Option<Emptied>,
-        gone: VecDeque<Gone>,
+        (emptied, gone): (Option<Emptied>, VecDeque<Gone>),
+        policy: ServicePolicy,
     ) {
         let service = self.service_mut(revision, key);
+        service.policy = Arc::new(policy);
         service.emptied = emptied;
         service.gone = Arc::new(gone);
     }
@@ -307,6 +316,7 @@ impl ServiceView {
             emptied: None,
             endpoints: Vec::new(),
             gone: Arc::default(),
+            policy: Arc::default(),
             forms: Slot::default(),
             ready: OnceLock::new(),
             turn: Arc::default(),
@@ -445,6 +455,15 @@ impl ServiceView {
         endpoint
     }
 
+    /// A service that is only known by its policy counts as empty since then.
+    fn put_policy(&mut self, policy: &Arc<ServicePolicy>, at: Timestamp) {
+        self.policy = Arc::clone(policy);
+        if self.endpoints.is_empty() && self.emptied.is_none() {
+            let by = ChangeKind::Deregistered;
+            self.emptied = Some(Emptied { by, at });
+        }
+    }
+
     fn remove(&mut self, id: &EndpointId, change: &Change, gone_max: usize) {
         let Ok(at) = self.position(id) else { return };
         let endpoint = self.endpoints.remove(at);
@@ -477,6 +496,7 @@ impl Clone for ServiceView {
             emptied: self.emptied,
             endpoints: self.endpoints.clone(),
             gone: Arc::clone(&self.gone),
+            policy: Arc::clone(&self.policy),
             forms: Slot::default(),
             ready: OnceLock::new(),
             turn: Arc::clone(&self.turn),

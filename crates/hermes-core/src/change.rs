@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::budget::Budget;
 use crate::endpoint::{Endpoint, EndpointState};
 use crate::name::{EndpointId, ServiceKey};
+use crate::policy::ServicePolicy;
 use crate::pulse::Pulse;
 use crate::time::{Now, Timestamp};
 
@@ -63,11 +64,13 @@ pub enum ChangeKind {
     Expired,
     /// The service itself is no longer known.
     Forgotten,
+    /// The service was given another policy.
+    Policy,
 }
 
 impl ChangeKind {
     /// Every kind, in the order of the contract.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Registered,
         Self::Updated,
         Self::Health,
@@ -75,6 +78,7 @@ impl ChangeKind {
         Self::Deregistered,
         Self::Expired,
         Self::Forgotten,
+        Self::Policy,
     ];
 
     /// The word for it in the API.
@@ -88,6 +92,7 @@ impl ChangeKind {
             Self::Deregistered => "deregistered",
             Self::Expired => "expired",
             Self::Forgotten => "forgotten",
+            Self::Policy => "policy",
         }
     }
 }
@@ -129,6 +134,8 @@ pub struct Change {
     pub incarnation: Option<Revision>,
     /// What the endpoint is after it; `None` when it is no longer there.
     pub state: Option<Arc<EndpointState>>,
+    /// What holds for the service after it; `None` when it is not about that.
+    pub policy: Option<Arc<ServicePolicy>>,
     /// When, by the wall clock of whoever planned it.
     pub time: Timestamp,
     /// Who.

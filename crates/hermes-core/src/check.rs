@@ -190,4 +190,14 @@ impl Check {
         };
         Self::new(kind)
     }
+
+    /// The same with what the rules of a server say of checks that are silent.
+    #[must_use]
+    pub fn usual(scheme: &crate::address::Scheme, rules: &crate::limits::BodyRules) -> Self {
+        Self {
+            interval: rules.check_interval,
+            timeout: rules.check_timeout,
+            ..Self::default_for(scheme)
+        }
+    }
 }

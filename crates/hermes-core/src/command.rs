@@ -12,6 +12,7 @@ use crate::check::Check;
 use crate::endpoint::Registration;
 use crate::health::Health;
 use crate::name::{EndpointId, ServiceKey};
+use crate::policy::ServicePolicy;
 
 /// Something that may lead to changes of one service.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +59,13 @@ pub enum Command {
     Forget {
         /// The service.
         service: ServiceKey,
+    },
+    /// An operator says what holds for a service, known or not.
+    SetPolicy {
+        /// The service.
+        service: ServiceKey,
+        /// What holds from now on.
+        policy: Arc<ServicePolicy>,
     },
     /// A check found something.
     Report(Report),
@@ -192,6 +200,7 @@ impl Command {
             | Self::Drain { service, .. }
             | Self::Deregister { service, .. }
             | Self::Forget { service }
+            | Self::SetPolicy { service, .. }
             | Self::Report(Report { service, .. })
             | Self::Expire { service, .. }
             | Self::Lapse { service } => service,
@@ -208,7 +217,7 @@ impl Command {
             | Self::Deregister { id, .. }
             | Self::Report(Report { id, .. })
             | Self::Expire { id, .. } => Some(id),
-            Self::Forget { .. } | Self::Lapse { .. } => None,
+            Self::Forget { .. } | Self::SetPolicy { .. } | Self::Lapse { .. } => None,
         }
     }
 }

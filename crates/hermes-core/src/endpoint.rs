@@ -18,7 +18,9 @@ use crate::change::Revision;
 use crate::check::Check;
 use crate::command::Owner;
 use crate::health::{Health, worst};
+use crate::limits::BodyRules;
 use crate::name::{EndpointId, Name, ServiceKey};
+use crate::policy::ServicePolicy;
 use crate::pulse::Pulse;
 use crate::time::Timestamp;
 use crate::wire::EncodedEndpoint;
@@ -49,6 +51,8 @@ pub struct Registration {
     pub ttl: Option<Duration>,
     /// How its health is found out; none means that it counts as healthy.
     pub checks: Vec<Check>,
+    /// Whether they are the defaults of the service, which its policy may change.
+    pub checks_by_default: bool,
     /// What holds until the first probe.
     pub initial_health: InitialHealth,
 }
@@ -71,9 +75,56 @@ impl Registration {
             platform: Platform::default(),
             ttl: None,
             checks: vec![Check::default_for(&address.scheme)],
+            checks_by_default: true,
             initial_health: InitialHealth::default(),
             address,
         }
+    }
+
+    /// The same with the checks that `policy` gives it, or else `rules`, where it brings none of its
+    /// own.
+    #[must_use]
+    pub fn under(self: &Arc<Self>, policy: &ServicePolicy, rules: &BodyRules) -> Arc<Self> {
+        if !self.checks_by_default {
+            return Arc::clone(self);
+        }
+        let usual = || vec![Check::usual(&self.address.scheme, rules)];
+        let checks = policy.checks.clone().unwrap_or_else(usual);
+        if checks == self.checks {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            checks,
+            ..Self::clone(self)
+        })
+    }
+
+    /// Whether it says the same, however that came about.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            address,
+            ports,
+            metadata,
+            tags,
+            zone,
+            weight,
+            platform,
+            ttl,
+            checks,
+            checks_by_default: _,
+            initial_health,
+        } = self;
+        *address == other.address
+            && *ports == other.ports
+            && *metadata == other.metadata
+            && *tags == other.tags
+            && *zone == other.zone
+            && *weight == other.weight
+            && *platform == other.platform
+            && *ttl == other.ttl
+            && *checks == other.checks
+            && *initial_health == other.initial_health
     }
 }
 

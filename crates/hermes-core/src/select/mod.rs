@@ -65,8 +65,8 @@ impl Policy {
 /// What a caller wants (`SelectionCriteria` of the API).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Criteria {
-    /// How the best is found.
-    pub policy: Policy,
+    /// How the best is found; `None` is as the service's policy has it, or else in turn.
+    pub policy: Option<Policy>,
     /// What rendezvous goes by.
     pub key: Option<String>,
     /// Every member must be equal.
@@ -92,7 +92,7 @@ pub struct Criteria {
 impl Default for Criteria {
     fn default() -> Self {
         Self {
-            policy: Policy::default(),
+            policy: None,
             key: None,
             metadata: Map::new(),
             tags: Vec::new(),
@@ -142,10 +142,14 @@ pub fn select(view: &ServiceView, criteria: &Criteria, variety: Variety, now: No
             .filter(|e| e.state.drain.is_none())
             .collect();
     }
+    let how = criteria
+        .policy
+        .or(view.policy.selection)
+        .unwrap_or_default();
     let groups = preference_groups(criteria, candidates);
     let chosen: Vec<Arc<Endpoint>> = groups
         .into_iter()
-        .flat_map(|group| policy::ordered(group, criteria, variety, now))
+        .flat_map(|group| policy::ordered(group, how, criteria, variety, now))
         .take(criteria.limit)
         .cloned()
         .collect();

@@ -8,14 +8,15 @@ use crate::time::Now;
 
 type Group<'a> = Vec<&'a Arc<Endpoint>>;
 
-/// `group` with the best first, by the policy of `criteria`. The group is in the order of ids.
+/// `group` with the best first, as `how` has it. The group is in the order of ids.
 pub(super) fn ordered<'a>(
     group: Group<'a>,
+    how: Policy,
     criteria: &Criteria,
     variety: Variety,
     now: Now,
 ) -> Group<'a> {
-    match criteria.policy {
+    match how {
         Policy::RoundRobin => round_robin(group, variety.turn),
         Policy::Random => by_score(group, |at, _| unit_interval(mix(variety.seed, at as u64))),
         Policy::Weighted => by_score(group, |at, endpoint| {

@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 /// How long a client may use an answer without asking again, in seconds (R14). It speaks to Hermes
 /// clients only, never to HTTP caches.
-pub const CACHE_TTL_DEFAULT: u64 = 300;
 
 /// One running instance of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

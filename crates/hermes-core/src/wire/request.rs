@@ -23,6 +23,7 @@ use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WE
 use crate::health::Health;
 use crate::limits::{BodyRules, JSON_INTEGER_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN};
 use crate::name::Name;
+use crate::policy::{CACHE_TTL_MAX, ServicePolicy};
 use crate::select::{Criteria, Policy};
 
 /// A heartbeat's body.
@@ -64,6 +65,8 @@ pub fn read_registration(body: &[u8]) -> Result<Registration, Problem> {
 pub fn read_registration_under(body: &[u8], rules: BodyRules) -> Result<Registration, Problem> {
     let mut fields = read_object_under(body, rules)?;
     let address = read_address(&mut fields)?;
+    let checks = fields.list("checks", rules.checks)?;
+    let checks = checks.map(|items| read_checks(items, rules)).transpose()?;
     let registration = Registration {
         ports: read_ports(&mut fields, &address)?,
         metadata: read_metadata(&mut fields)?.unwrap_or_default(),
@@ -72,14 +75,8 @@ pub fn read_registration_under(body: &[u8], rules: BodyRules) -> Result<Registra
         weight: read_weight(&mut fields)?.unwrap_or(WEIGHT_DEFAULT),
         platform: read_platform(&mut fields)?.unwrap_or_default(),
         ttl: read_ttl(&mut fields)?,
-        checks: match fields.list("checks", rules.checks)? {
-            None => vec![Check {
-                interval: rules.check_interval,
-                timeout: rules.check_timeout,
-                ..Check::default_for(&address.scheme)
-            }],
-            Some(items) => read_checks(items, rules)?,
-        },
+        checks_by_default: checks.is_none(),
+        checks: checks.unwrap_or_else(|| vec![Check::usual(&address.scheme, &rules)]),
         initial_health: fields
             .word(
                 "initial_health",
@@ -140,6 +137,47 @@ pub fn read_patch_under(body: &[u8], rules: BodyRules) -> Result<OverridePatch, 
     };
     fields.finish()?;
     Ok(patch)
+}
+
+/// Reads a policy (body of `PUT …/policy`).
+///
+/// # Errors
+/// The first thing about it that is wrong.
+pub fn read_policy(body: &[u8]) -> Result<ServicePolicy, Problem> {
+    read_policy_under(body, BodyRules::default())
+}
+
+/// The same under the rules of a server.
+///
+/// # Errors
+/// As [`read_policy`].
+pub fn read_policy_under(body: &[u8], rules: BodyRules) -> Result<ServicePolicy, Problem> {
+    let mut fields = read_object_under(body, rules)?;
+    let checks = fields.list("checks", rules.checks)?;
+    let checks = checks.map(|items| read_checks(items, rules));
+    let words = Policy::ALL.map(Policy::word);
+    let policy = ServicePolicy {
+        checks: checks.transpose()?,
+        cache_ttl: fields.integer("cache_ttl", 0, CACHE_TTL_MAX)?,
+        selection: fields.word("selection", &words, Policy::from_word)?,
+    };
+    fields.finish()?;
+    if policy.selection == Some(Policy::Rendezvous) {
+        let what = "rendezvous needs a key from each caller, so it cannot hold for all of them";
+        return Err(invalid("/selection", what));
+    }
+    Ok(policy)
+}
+
+/// A policy as it would be sent back.
+#[must_use]
+pub fn policy_json(policy: &ServicePolicy) -> Value {
+    let checks = policy.checks.as_deref();
+    json!({
+        "checks": checks.map(|checks| checks.iter().map(check_json).collect::<Vec<_>>()),
+        "cache_ttl": policy.cache_ttl,
+        "selection": policy.selection.map(Policy::word),
+    })
 }
 
 /// Reads the optional body of a heartbeat.
@@ -249,9 +287,7 @@ pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
     let policies = Policy::ALL.map(Policy::word);
     let limit = fields.integer("limit", 1, SELECTION_MAX)?.unwrap_or(1);
     let criteria = Criteria {
-        policy: fields
-            .word("policy", &policies, Policy::from_word)?
-            .unwrap_or_default(),
+        policy: fields.word("policy", &policies, Policy::from_word)?,
         key: fields.string("key")?,
         metadata: fields.object("metadata")?.unwrap_or_default(),
         tags: read_tags(&mut fields)?.unwrap_or_default(),
@@ -275,7 +311,7 @@ pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
     // Reserved: read and allowed, without effect yet.
     fields.boolean("explain")?;
     fields.finish()?;
-    if criteria.policy == Policy::Rendezvous && criteria.key.is_none() {
+    if criteria.policy == Some(Policy::Rendezvous) && criteria.key.is_none() {
         return Err(invalid("/key", "the policy `rendezvous` needs a key"));
     }
     if criteria.zone_strict && criteria.zone.is_none() {

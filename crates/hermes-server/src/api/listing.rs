@@ -12,7 +12,6 @@ use hermes_core::catalog::ServiceView;
 use hermes_core::endpoint::Endpoint;
 use hermes_core::name::Name;
 use hermes_core::time::Moment;
-use hermes_core::wire::answer::CACHE_TTL_DEFAULT;
 
 use super::digits::Decimal;
 
@@ -87,8 +86,8 @@ pub(super) fn service_json(
 
 /// A `UrlAnswer`: only the URL that was selected for this request. Neither names nor URLs hold
 /// anything that JSON would escape; their parsers see to that.
-pub(super) fn url_json(name: &Name, url: &str) -> Vec<u8> {
-    let cache_ttl = Decimal::from(CACHE_TTL_DEFAULT);
+pub(super) fn url_json(name: &Name, url: &str, cache_ttl: u64) -> Vec<u8> {
+    let cache_ttl = Decimal::from(cache_ttl);
     let parts: [&[u8]; 7] = [
         b"{\"service_name\":\"",
         name.as_str().as_bytes(),
@@ -174,7 +173,7 @@ fn write_tail<'a>(
     view: &ServiceView,
     endpoints: impl Iterator<Item = &'a Endpoint>,
 ) {
-    let cache_ttl = Decimal::from(CACHE_TTL_DEFAULT);
+    let cache_ttl = Decimal::from(view.policy.cache_ttl());
     put(out, &[b",\"cache_ttl\":", cache_ttl.as_bytes()]);
     put(out, &[b",\"endpoints\":"]);
     write_list(out, endpoints);
@@ -221,8 +220,11 @@ mod tests {
         let answer = UrlAnswer {
             service_name: "web".into(),
             selected_url: url.into(),
-            cache_ttl: CACHE_TTL_DEFAULT,
+            cache_ttl: 300,
         };
-        assert_eq!(url_json(&name, url), serde_json::to_vec(&answer).unwrap());
+        assert_eq!(
+            url_json(&name, url, 300),
+            serde_json::to_vec(&answer).unwrap()
+        );
     }
 }

@@ -45,6 +45,7 @@ pub mod disk;
 mod files;
 mod history;
 mod load;
+mod policy;
 mod record;
 mod segment;
 mod snapshot;

@@ -21,6 +21,8 @@ use hermes_core::time::{Timestamp, whole_millis};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::policy::StoredPolicy;
+
 /// Why stored bytes are not what they should be, in words.
 pub(super) type Wrong = String;
 
@@ -44,6 +46,8 @@ pub(super) struct StoredChange<'a> {
     detail: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StoredState<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<StoredPolicy<'a>>,
 }
 
 /// What an endpoint is, as it is stored.
@@ -84,6 +88,8 @@ struct StoredRegistration<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
     checks: Vec<StoredCheck<'a>>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    checks_by_default: bool,
     assume_healthy: bool,
 }
 
@@ -117,7 +123,7 @@ struct StoredFinding<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredCheck<'a> {
+pub(super) struct StoredCheck<'a> {
     name: Cow<'a, str>,
     #[serde(rename = "type")]
     kind: Cow<'a, str>,
@@ -205,6 +211,7 @@ impl<'a> From<&'a Change> for StoredChange<'a> {
             cause: (&*change.cause.code).into(),
             detail: change.cause.detail.as_str().into(),
             state: change.state.as_deref().map(Into::into),
+            policy: change.policy.as_deref().map(Into::into),
         }
     }
 }
@@ -256,6 +263,7 @@ impl<'a> From<&'a Registration> for StoredRegistration<'a> {
             platform: registration.platform.word().into(),
             ttl_ms: registration.ttl.map(whole_millis),
             checks: registration.checks.iter().map(Into::into).collect(),
+            checks_by_default: registration.checks_by_default,
             assume_healthy: registration.initial_health == InitialHealth::Healthy,
         }
     }
@@ -341,6 +349,11 @@ impl StoredChange<'_> {
             id: self.id.map(|id| endpoint_id(&id)).transpose()?,
             incarnation: self.incarnation.map(Revision),
             state: self.state.map(StoredState::read).transpose()?.map(Arc::new),
+            policy: self
+                .policy
+                .map(StoredPolicy::read)
+                .transpose()?
+                .map(Arc::new),
             time: Timestamp(self.time),
             actor: self.actor.into(),
             cause: Cause {
@@ -440,13 +453,14 @@ impl StoredRegistration<'_> {
                 .into_iter()
                 .map(StoredCheck::read)
                 .collect::<Result<_, _>>()?,
+            checks_by_default: self.checks_by_default,
             initial_health,
         })
     }
 }
 
 impl StoredCheck<'_> {
-    fn read(self) -> Result<Check, Wrong> {
+    pub(super) fn read(self) -> Result<Check, Wrong> {
         let kind = match (&*self.kind, self.http) {
             ("http", Some(http)) => CheckKind::Http(http.read()?),
             ("tcp", None) => CheckKind::Tcp,

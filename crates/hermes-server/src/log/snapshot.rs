@@ -20,6 +20,7 @@ use hermes_core::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFile;
+use super::policy::StoredPolicy;
 use super::record::{StoredState, Wrong, endpoint_id, given_name, service_key};
 use super::segment::{
     Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame,
@@ -48,6 +49,8 @@ enum Entry<'a> {
         emptied: Option<(Cow<'a, str>, u64)>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         gone: Vec<(Cow<'a, str>, u64, Cow<'a, str>, u64)>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy: Option<StoredPolicy<'a>>,
     },
     /// Comes after its service, and names it all the same: what is whole must be of use even when
     /// what stands before it is not.
@@ -121,6 +124,7 @@ impl<F: DiskFile> Writer<'_, F> {
                 .emptied
                 .map(|emptied| (emptied.by.word().into(), emptied.at.0)),
             gone: view.gone.iter().map(gone).collect(),
+            policy: (!view.policy.is_empty()).then(|| (&*view.policy).into()),
         })?;
         for endpoint in &view.endpoints {
             self.put(&Entry::Endpoint {
@@ -243,11 +247,14 @@ fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64
             revision,
             emptied,
             gone,
+            policy,
         } => {
             let key = service_key(&namespace, &name, given_name.as_deref())?;
             let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
             let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
-            catalog.restore_service(&key, Revision(revision), emptied, gone);
+            let policy = policy.map(StoredPolicy::read).transpose()?;
+            let policy = policy.unwrap_or_default();
+            catalog.restore_service(&key, Revision(revision), (emptied, gone), policy);
         }
         Entry::Endpoint {
             namespace,

@@ -2,16 +2,19 @@
 //!
 //! `plan(catalog, request, now)` is pure: the same three give the same changes or the same
 //! rejection. It never looks at what is being committed beside it; the engine sees to it that no two
-//! plans of one batch touch the same entity. One function for each command, in the order of
-//! [`Command`].
+//! plans of one batch touch the same entity. One function for each command: those about one endpoint
+//! are here, what checks and leases lead to is in `health`, what is about a service as a whole in
+//! `service`.
+
+mod health;
+mod service;
 
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, ServiceView};
 use crate::change::{Cause, Change, ChangeKind, Expected, Planned, Revision};
 use crate::check::Check;
-use crate::command::{Command, Condition, DrainWish, OverridePatch, Owner, Report, Request};
-use crate::damping::{Edge, Verdict};
+use crate::command::{Command, Condition, DrainWish, OverridePatch, Owner, Request};
 use crate::endpoint::{
     CheckFinding, Drain, Endpoint, EndpointState, InitialHealth, Overrides, Registration,
     patches_joined,
@@ -19,8 +22,7 @@ use crate::endpoint::{
 use crate::health::Health;
 use crate::name::{EndpointId, ServiceKey};
 use crate::rejection::{Rejection, check_claim};
-use crate::silence::{OnSilence, on_silence};
-use crate::time::{Now, Timestamp};
+use crate::time::Now;
 
 /// What a command leads to.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -70,6 +72,7 @@ pub fn plan(catalog: &Catalog, request: &Request, now: Now) -> Result<Plan, Reje
             incarnation,
         } => planner.deregister(service, id, *incarnation),
         Command::Forget { service } => planner.forget(service),
+        Command::SetPolicy { service, policy } => planner.set_policy(service, policy),
         Command::Report(report) => planner.report(report),
         Command::Expire {
             service,
@@ -120,6 +123,7 @@ impl Planner<'_> {
         registration: &Arc<Registration>,
         new: bool,
     ) -> Result<Plan, Rejection> {
+        let registration = &self.under_policy(service, registration);
         let Some(before) = self.catalog.endpoint(service, id) else {
             self.check_room(service)?;
             let owner = self.request.claim.owner();
@@ -130,7 +134,7 @@ impl Planner<'_> {
         check_claim(&self.request.claim, before)?;
         let old = &before.state;
         let owner = old.owner.as_ref().or(self.request.claim.owner());
-        if !new && old.registration == *registration && old.owner.as_ref() == owner {
+        if !new && old.registration.says_the_same(registration) && old.owner.as_ref() == owner {
             return Ok(Plan {
                 changes: vec![],
                 heard: true,
@@ -248,125 +252,16 @@ impl Planner<'_> {
         Plan::one(self.removal(before, ChangeKind::Deregistered, cause))
     }
 
-    fn forget(&self, service: &ServiceKey) -> Result<Plan, Rejection> {
-        let view = self.known(service)?;
-        for endpoint in &view.endpoints {
-            check_claim(&self.request.claim, endpoint)?;
-        }
-        let cause = || Cause::new("forgotten", "the whole service was deregistered");
-        let mut changes: Vec<Planned> = view
-            .endpoints
-            .iter()
-            .map(|endpoint| self.removal(endpoint, ChangeKind::Deregistered, cause()))
-            .collect();
-        changes.push(self.forgetting(view, cause()));
-        Ok(Plan {
-            changes,
-            heard: false,
-        })
-    }
-
-    fn report(&self, report: &Report) -> Result<Plan, Rejection> {
-        // A result about something that has moved on is not wrong, only late.
-        let Some(before) = self.catalog.endpoint(&report.service, &report.id) else {
-            return Plan::nothing();
-        };
-        if before.incarnation != report.incarnation {
-            return Plan::nothing();
-        }
-        let mut checks = before.state.registration.checks.iter();
-        let Some(at) = checks.position(|check| *check == *report.check) else {
-            return Plan::nothing();
-        };
-        let found = &before.state.findings[at];
-        if found.health == report.health {
-            return self.steady(before);
-        }
-        let edge = Edge {
-            before: found.health,
-            found: report.health,
-            is_flapping: before.state.flapping,
-            has_stand_in: self.has_stand_in(before),
-        };
-        let Verdict::Counts { is_flapping } = before.pulse.damping.judge(edge, self.now.moment)
-        else {
-            return Plan::nothing();
-        };
-        let mut state = EndpointState::clone(&before.state);
-        state.flapping = is_flapping;
-        state.findings[at] = CheckFinding {
-            health: report.health,
-            since: self.now.time,
-            evidence: Arc::clone(&report.evidence),
-        };
-        let state = self.same_incarnation(before, state);
-        let detail = format!("{}: {}", report.check.name, report.evidence);
-        let cause = Cause::new("check", detail);
-        Plan::one(self.put(&report.id, ChangeKind::Health, state, cause))
-    }
-
-    /// Nothing new was found. If the endpoint was flapping and has been steady since, that is over.
-    fn steady(&self, before: &Endpoint) -> Result<Plan, Rejection> {
-        if !before.state.flapping || !before.pulse.damping.is_steady(self.now.moment) {
-            return Plan::nothing();
-        }
-        let state = EndpointState {
-            flapping: false,
-            ..EndpointState::clone(&before.state)
-        };
-        let state = self.same_incarnation(before, state);
-        let cause = Cause::new("steady", "it has stopped going to and fro");
-        Plan::one(self.put(&before.id, ChangeKind::Health, state, cause))
-    }
-
-    /// Whether another endpoint of the service is ready. Asked only of what flaps.
-    fn has_stand_in(&self, endpoint: &Endpoint) -> bool {
-        let service = self.catalog.service_at(&endpoint.service);
-        endpoint.state.flapping
-            && service.is_some_and(|view| {
-                let mut ready = view.endpoints.iter().filter(|other| other.is_ready());
-                ready.any(|other| other.id != endpoint.id)
-            })
-    }
-
-    fn expire(
+    /// `registration` with the checks that the policy of its service gives it.
+    fn under_policy(
         &self,
         service: &ServiceKey,
-        id: &EndpointId,
-        incarnation: Revision,
-    ) -> Result<Plan, Rejection> {
-        let Some(before) = self.catalog.endpoint(service, id) else {
-            return Plan::nothing();
-        };
-        // A lease that is open again belongs to an endpoint that registered in the meantime.
-        if before.incarnation != incarnation || !before.pulse.lease.is_closed() {
-            return Plan::nothing();
+        registration: &Arc<Registration>,
+    ) -> Arc<Registration> {
+        match self.catalog.service_at(service) {
+            Some(view) => registration.under(&view.policy, &self.catalog.limits().body),
+            None => Arc::clone(registration),
         }
-        match on_silence(self.catalog, service, id, self.now) {
-            OnSilence::Remove => {
-                let heard = before.pulse.last_heartbeat();
-                let ttl = before.registration().ttl.unwrap_or_default().as_secs_f64();
-                let detail = format!("not heard from since {heard}; its lease is {ttl} s");
-                let cause = Cause::new("lease_expired", detail);
-                Plan::one(self.removal(before, ChangeKind::Expired, cause))
-            }
-        }
-    }
-
-    fn lapse(&self, service: &ServiceKey) -> Result<Plan, Rejection> {
-        let Some(view) = self.catalog.service_at(service) else {
-            return Plan::nothing();
-        };
-        let known_for = crate::time::whole_millis(self.catalog.limits().known_for);
-        let over = |at: Timestamp| at.0.saturating_add(known_for) <= self.now.time.0;
-        if !view.endpoints.is_empty() || !view.emptied.is_some_and(|emptied| over(emptied.at)) {
-            return Plan::nothing();
-        }
-        let cause = Cause::new(
-            "lapsed",
-            "without an endpoint for as long as a service stays known",
-        );
-        Plan::one(self.forgetting(view, cause))
     }
 
     /// The service, or that it is unknown.
@@ -518,6 +413,7 @@ impl Planner<'_> {
             id: None,
             incarnation: None,
             state: None,
+            policy: None,
             time: self.now.time,
             actor: Arc::clone(&self.request.actor),
             cause,
