@@ -89,6 +89,7 @@ mod tests {
             id: None,
             incarnation: None,
             state: None,
+            policy: None,
             time: Timestamp(0),
             actor: "test".into(),
             cause: Cause::new("test", ""),

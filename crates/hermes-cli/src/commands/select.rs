@@ -170,7 +170,7 @@ mod tests {
     fn the_server_reads_what_is_sent() {
         let said = body("web --policy least-loaded --tag x --zone eu --zone-strict --limit 100");
         let read = hermes_core::wire::request::read_criteria(said.to_string().as_bytes()).unwrap();
-        assert_eq!(read.policy, Policy::LeastLoaded);
+        assert_eq!(read.policy, Some(Policy::LeastLoaded));
         assert_eq!(read.limit, 100);
     }
 }

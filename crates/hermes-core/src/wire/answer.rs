@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// How long a client may use an answer without asking again, in seconds (R14). It speaks to Hermes
-/// clients only, never to HTTP caches.
-
 /// One running instance of a service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServiceEndpoint {

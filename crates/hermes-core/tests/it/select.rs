@@ -58,7 +58,7 @@ fn criteria(body: &Value) -> Criteria {
 
 fn of(policy: Policy) -> Criteria {
     Criteria {
-        policy,
+        policy: Some(policy),
         ..Criteria::default()
     }
 }

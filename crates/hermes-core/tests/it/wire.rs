@@ -19,7 +19,7 @@ use hermes_core::limits::Limits;
 use hermes_core::time::Timestamp;
 use hermes_core::wire::answer::{ChangeAnswer, EndpointDetail, ServiceEndpoint};
 use hermes_core::wire::problem::{Problem, ProblemEndpoint, ProblemLimit, code};
-use hermes_core::wire::request::{check_json, read_patch};
+use hermes_core::wire::request::{check_json, policy_json, read_patch, read_policy};
 use hermes_core::wire::{change_json, endpoint_detail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -132,6 +132,12 @@ fn golden() -> Vec<(String, Vec<u8>)> {
             .ask(&register(&web, &a, &everything()))
             .expect("accepted"),
     );
+    let policy = read_policy(br#"{"cache_ttl": 60}"#).expect("it is one");
+    let set_policy = Command::SetPolicy {
+        service: web.clone(),
+        policy: Arc::new(policy),
+    };
+    changes.extend(machine.ask(&set_policy).expect("accepted"));
     changes.extend(
         machine
             .ask(&Command::Forget { service: web })
@@ -152,6 +158,7 @@ fn golden() -> Vec<(String, Vec<u8>)> {
             bytes(&check_json(&check)),
         ));
     }
+    texts.extend(policies());
     texts.push(("problem_full".to_owned(), bytes(&full_problem())));
     texts.extend(code::ALL.iter().map(|code| {
         let problem = Problem::new(code, "What happened. What it means. What to do.");
@@ -164,6 +171,15 @@ fn golden() -> Vec<(String, Vec<u8>)> {
         )
     }));
     texts
+}
+
+fn policies() -> Vec<(String, Vec<u8>)> {
+    let full = br#"{"checks": [{"type": "tcp"}], "cache_ttl": 60, "selection": "weighted"}"#;
+    let text = |(name, body): (&str, &[u8])| {
+        let policy = read_policy(body).expect("it is one");
+        (format!("policy_{name}"), bytes(&policy_json(&policy)))
+    };
+    [("full", &full[..]), ("empty", b"{}")].map(text).into()
 }
 
 fn full_problem() -> Problem {

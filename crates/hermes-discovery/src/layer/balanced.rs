@@ -46,7 +46,7 @@ impl<D: ServiceDiscovery> Balanced<D> {
 
     async fn next(&self, service: &str) -> Result<Resolved, ResolveError> {
         let criteria = Criteria {
-            policy: self.policy,
+            policy: Some(self.policy),
             ..Criteria::default()
         };
         let chosen = self.inner.select(service, &criteria).await?;

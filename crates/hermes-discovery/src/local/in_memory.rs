@@ -308,7 +308,7 @@ impl ServiceDiscovery for InMemory {
             if chosen.is_empty() {
                 return Err(look::nothing_ready(view));
             }
-            if criteria.policy == Policy::LeastLoaded {
+            if criteria.policy == Some(Policy::LeastLoaded) {
                 chosen[0].pulse.count_selection(now.moment);
             }
             let answer = |endpoint| self.resolved(endpoint, view);

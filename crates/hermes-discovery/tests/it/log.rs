@@ -77,6 +77,7 @@ fn change(service: &ServiceKey, kind: ChangeKind) -> Change {
         id: None,
         incarnation: None,
         state: None,
+        policy: None,
         time: NOON,
         actor: "story".into(),
         cause: Cause::new("story", "its detail"),

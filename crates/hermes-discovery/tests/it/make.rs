@@ -92,6 +92,7 @@ pub(crate) fn registration(ttl: Option<Duration>) -> Registration {
         platform: Platform::Local,
         ttl,
         checks: Vec::new(),
+        checks_by_default: false,
         initial_health: InitialHealth::Unknown,
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Access {
     Read,
     /// To be allowed to write to the service it names; a route that names none judges each.
     Write,
+    /// To be allowed everything: what it sets holds for all who register under the name.
+    Administer,
 }
 
 impl Route<'_> {
@@ -44,6 +46,8 @@ impl Route<'_> {
             Self::Service { .. } | Self::Endpoints { .. } | Self::Endpoint { .. } if reads => {
                 Access::Read
             }
+            Self::Policy { .. } if reads => Access::Read,
+            Self::Policy { .. } => Access::Administer,
             Self::Service { .. }
             | Self::Endpoints { .. }
             | Self::Endpoint { .. }
@@ -64,6 +68,7 @@ impl Route<'_> {
             | Self::Endpoint { name, .. }
             | Self::Heartbeat { name, .. }
             | Self::Drain { name, .. }
+            | Self::Policy { name }
             | Self::PlainService { name } => Some(name),
             Self::Services
             | Self::Heartbeats
@@ -97,7 +102,9 @@ impl Api {
         let access = route.map(|route| route.access(&parts.method));
         let admitted = match access {
             Some(Access::Open) => Ok(Caller::Anonymous),
-            Some(Access::Read | Access::Write) | None => self.gate.admit(&parts.headers),
+            Some(Access::Read | Access::Write | Access::Administer) | None => {
+                self.gate.admit(&parts.headers)
+            }
         };
         // Whoever has no good key is counted by address, so that guessing is counted, too.
         let subject = match &admitted {
@@ -124,6 +131,9 @@ impl Call<'_> {
             Access::Open => return Ok(()),
             Access::Read => (Role::Read, true),
             Access::Write => (Role::Register, false),
+            Access::Administer => {
+                return Err(self.not_allowed("policies of services need the role `admin`"));
+            }
         };
         if !self.caller.has(role) {
             let what = "registering and changing need the role `register` or `admin`";

@@ -12,6 +12,7 @@ mod digits;
 mod docs;
 mod error;
 mod listing;
+mod policy;
 mod query;
 mod read;
 mod reply;
@@ -201,6 +202,8 @@ impl<'a> Call<'a> {
                 self.drain(&name, &id, body).await
             }
             Route::Drain { name, id } => self.undrain(&name, &id).await,
+            Route::Policy { name } if *method == Method::PUT => self.put_policy(&name, body).await,
+            Route::Policy { name } => self.policy(&name).await,
             Route::Heartbeats => self.heartbeats(body).await,
             Route::Watch => self.watch(),
             Route::Targets => self.targets(),

@@ -8,7 +8,7 @@ use hermes_core::change::Revision;
 use hermes_core::endpoint::Endpoint;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::plan::find_endpoint;
-use hermes_core::select::{Variety, select};
+use hermes_core::select::{Criteria, Variety, select};
 use hermes_core::wire::answer::{ServiceList, ServiceSummary};
 use hermes_core::wire::endpoint_detail;
 use hermes_core::wire::request::{invalid_name, read_criteria};
@@ -110,13 +110,9 @@ impl Call<'_> {
         if self.is_current(&etag) {
             return Ok(Reply::not_modified(catalog.revision(), etag));
         }
-        let now = self.api.engine.clock().moment();
-        let selected = view.next_ready();
-        if let Some(selected) = selected {
-            selected.pulse.count_selection(now);
-        }
-        let kept = (now, &self.api.budget);
-        let json = listing::service_json(view, selected.map(|e| &**e), all, kept);
+        let selected = self.next_of(view);
+        let kept = (self.api.engine.clock().moment(), &self.api.budget);
+        let json = listing::service_json(view, selected.as_deref(), all, kept);
         Ok(Reply {
             etag: Some(etag),
             ..Reply::json(catalog.revision(), json)
@@ -134,12 +130,9 @@ impl Call<'_> {
         if view.ready_count() > 0 && self.is_current(&etag) {
             return Ok(Reply::not_modified(catalog.revision(), etag));
         }
-        let Some(selected) = view.next_ready() else {
+        let Some(selected) = self.next_of(view) else {
             return Err(Failure::nothing_ready(&catalog, &view.key, "not selected"));
         };
-        selected
-            .pulse
-            .count_selection(self.api.engine.clock().moment());
         let url = &*selected.registration().address.url;
         let etag = Some(etag);
         let revision = catalog.revision();
@@ -152,11 +145,26 @@ impl Call<'_> {
                 ..Reply::json(revision, text)
             });
         }
-        let json = listing::url_json(&view.key.name, url);
+        let json = listing::url_json(&view.key.name, url, view.policy.cache_ttl());
         Ok(Reply {
             etag,
             ..Reply::json(revision, json)
         })
+    }
+
+    /// The endpoint for a caller who asks for nothing in particular: as the service's policy has it.
+    fn next_of(&self, view: &ServiceView) -> Option<Arc<Endpoint>> {
+        let clock = self.api.engine.clock();
+        let selected = match view.policy.selection {
+            None => Arc::clone(view.next_ready()?),
+            Some(_) => {
+                let variety = variety_of(view);
+                let selection = select(view, &Criteria::default(), variety, clock.now());
+                selection.chosen.into_iter().next()?
+            }
+        };
+        selected.pulse.count_selection(clock.moment());
+        Some(selected)
     }
 
     /// `POST /api/v1/services/{name}/select`
@@ -170,11 +178,7 @@ impl Call<'_> {
         let catalog = self.api.engine.catalog();
         let view = known(&catalog, &namespace, name, None)?;
         let now = self.api.engine.clock().now();
-        let variety = Variety {
-            turn: view.next_turn(),
-            seed: fastrand::u64(..),
-        };
-        let selection = select(view, &criteria, variety, now);
+        let selection = select(view, &criteria, variety_of(view), now);
         let Some(first) = selection.chosen.first() else {
             let asked = "does not match the criteria";
             return Err(Failure::nothing_ready(&catalog, &view.key, asked));
@@ -307,7 +311,7 @@ impl Call<'_> {
 
     /// Waits as a long poll on one service asks for. Comes back with the key when the name had to be
     /// read for it.
-    async fn poll_service(
+    pub(super) async fn poll_service(
         &mut self,
         namespace: &Name,
         name: &str,
@@ -366,8 +370,16 @@ impl Call<'_> {
     }
 }
 
+/// What a selection takes its variety from.
+fn variety_of(view: &ServiceView) -> Variety {
+    Variety {
+        turn: view.next_turn(),
+        seed: fastrand::u64(..),
+    }
+}
+
 /// The service, looked up as it was written first, because most callers write a name as it is shown.
-fn known<'a>(
+pub(super) fn known<'a>(
     catalog: &'a Catalog,
     namespace: &Name,
     name: &str,

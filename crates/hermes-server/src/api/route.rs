@@ -39,6 +39,9 @@ pub(super) enum Route<'a> {
         name: Cow<'a, str>,
         id: Cow<'a, str>,
     },
+    Policy {
+        name: Cow<'a, str>,
+    },
     Heartbeats,
     Watch,
     /// What Prometheus scrapes.
@@ -63,7 +66,7 @@ pub(super) enum Route<'a> {
 
 /// Every route: its path, with the names in it in braces, and its methods, as an `Allow` header names
 /// them.
-const TABLE: [(&str, &str); 20] = [
+const TABLE: [(&str, &str); 21] = [
     ("/api/v1/services", "GET, HEAD"),
     ("/api/v1/services/{name}", "GET, HEAD, DELETE"),
     ("/api/v1/services/{name}/url", "GET, HEAD"),
@@ -78,6 +81,7 @@ const TABLE: [(&str, &str); 20] = [
         "/api/v1/services/{name}/endpoints/{id}/drain",
         "PUT, DELETE",
     ),
+    ("/api/v1/services/{name}/policy", "GET, HEAD, PUT"),
     ("/api/v1/heartbeats", "POST"),
     ("/api/v1/watch", "GET, HEAD"),
     ("/api/v1/sd/prometheus", "GET, HEAD"),
@@ -104,18 +108,19 @@ impl Route<'_> {
             Self::Endpoint { .. } => 5,
             Self::Heartbeat { .. } => 6,
             Self::Drain { .. } => 7,
-            Self::Heartbeats => 8,
-            Self::Watch => 9,
-            Self::Targets => 10,
-            Self::PlainServices => 11,
-            Self::PlainService { .. } => 12,
-            Self::Health => 13,
-            Self::Live => 14,
-            Self::Ready => 15,
-            Self::OpenApi => 16,
-            Self::Docs => 17,
-            Self::DocsScript => 18,
-            Self::DocsStyle => 19,
+            Self::Policy { .. } => 8,
+            Self::Heartbeats => 9,
+            Self::Watch => 10,
+            Self::Targets => 11,
+            Self::PlainServices => 12,
+            Self::PlainService { .. } => 13,
+            Self::Health => 14,
+            Self::Live => 15,
+            Self::Ready => 16,
+            Self::OpenApi => 17,
+            Self::Docs => 18,
+            Self::DocsScript => 19,
+            Self::DocsStyle => 20,
         }]
     }
 
@@ -173,6 +178,7 @@ fn service_route(rest: &str) -> Option<Route<'_>> {
         (None, ..) => Some(Route::Service { name }),
         (Some("url"), None, _) => Some(Route::ServiceUrl { name }),
         (Some("select"), None, _) => Some(Route::Select { name }),
+        (Some("policy"), None, _) => Some(Route::Policy { name }),
         (Some("endpoints"), None, _) => Some(Route::Endpoints { name }),
         (Some("endpoints"), Some(id), None) => Some(Route::Endpoint {
             name,
@@ -219,6 +225,10 @@ mod tests {
             (
                 "/api/v1/services/web/select",
                 Some(Route::Select { name: web() }),
+            ),
+            (
+                "/api/v1/services/web/policy",
+                Some(Route::Policy { name: web() }),
             ),
             (
                 "/api/v1/services/web/endpoints",

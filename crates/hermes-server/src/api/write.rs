@@ -278,7 +278,7 @@ impl Call<'_> {
     }
 
     /// Asks the engine for a change, under the caller's condition.
-    async fn submit(&self, command: Command) -> Result<Outcome, Failure> {
+    pub(super) async fn submit(&self, command: Command) -> Result<Outcome, Failure> {
         let condition = self.condition()?;
         let actor = Arc::clone(self.caller.actor().unwrap_or(&self.peer.actor));
         let submitted = self
@@ -329,17 +329,17 @@ impl Call<'_> {
     }
 
     /// What a body may hold.
-    fn rules(&self) -> BodyRules {
+    pub(super) fn rules(&self) -> BodyRules {
         self.api.engine.catalog().limits().body
     }
 
-    async fn body(&self, body: Incoming, media_type: &str) -> Result<Bytes, Failure> {
+    pub(super) async fn body(&self, body: Incoming, media_type: &str) -> Result<Bytes, Failure> {
         let limits = self.api.limits();
         let bounds = (limits.body_bytes, limits.body_within);
         body::read(self.headers, body, media_type, bounds).await
     }
 
-    fn service_key(&mut self, name: &str) -> Result<ServiceKey, Failure> {
+    pub(super) fn service_key(&mut self, name: &str) -> Result<ServiceKey, Failure> {
         Ok(ServiceKey::new(
             self.namespace()?.into_owned(),
             parse_name("name", name)?,

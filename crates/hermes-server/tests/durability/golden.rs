@@ -18,6 +18,7 @@ use hermes_core::endpoint::{
 };
 use hermes_core::health::Health;
 use hermes_core::time::{Moment, Now, Timestamp};
+use hermes_core::wire::request::read_policy;
 use hermes_discovery::log::{Log, Record};
 use hermes_server::log::{FileLog, Options, check};
 
@@ -94,6 +95,7 @@ fn change(kind: ChangeKind) -> Change {
         id: None,
         incarnation: None,
         state: None,
+        policy: None,
         time: NOON,
         actor: "10.0.0.9".into(),
         cause: Cause::new("story", "its \"detail\""),
@@ -187,6 +189,7 @@ fn largest_registration() -> Registration {
     ];
     Registration {
         checks: std::iter::once(http).chain(kinds.map(Check::new)).collect(),
+        checks_by_default: false,
         initial_health: InitialHealth::Healthy,
         platform: Platform::Kubernetes,
         ..Registration::clone(&registration(json))
@@ -399,13 +402,28 @@ fn later_changes() -> Vec<(&'static str, Change)> {
     let mut flapping = state(registration(tls));
     flapping.findings = findings().split_off(3);
     flapping.flapping = true;
+    let mut by_default = state(registration(r#"{"url": "http://10.0.0.1"}"#));
+    by_default.findings = findings().split_off(3);
     vec![
         owned(),
+        ("policy", policy_change()),
+        (
+            "registered-checks-by-default",
+            put("web-1", ChangeKind::Registered, by_default),
+        ),
         (
             "health-flapping-tls",
             put("web-1", ChangeKind::Health, flapping),
         ),
     ]
+}
+
+fn policy_change() -> Change {
+    let body = br#"{"checks": [{"type": "tcp"}], "cache_ttl": 60, "selection": "weighted"}"#;
+    Change {
+        policy: Some(Arc::new(read_policy(body).unwrap())),
+        ..change(ChangeKind::Policy)
+    }
 }
 
 fn owned() -> (&'static str, Change) {

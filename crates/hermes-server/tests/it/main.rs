@@ -11,6 +11,7 @@ mod golden;
 mod headers;
 mod hostile;
 mod limits;
+mod policy;
 mod reading;
 mod refusals;
 mod restart;
