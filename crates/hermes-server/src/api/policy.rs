@@ -37,7 +37,10 @@ impl Call<'_> {
     ) -> Result<Reply, Failure> {
         let service = self.service_key(name)?;
         self.end_of_query(&["namespace"])?;
-        let policy = Arc::new(read_policy_under(&self.body(body, body::JSON).await?, self.rules())?);
+        let policy = Arc::new(read_policy_under(
+            &self.body(body, body::JSON).await?,
+            self.rules(),
+        )?);
         let json = policy_json(&policy);
         let outcome = self.submit(Command::SetPolicy { service, policy }).await?;
         Ok(Reply::of(outcome.catalog.revision(), &json))

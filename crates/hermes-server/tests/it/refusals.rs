@@ -1180,8 +1180,6 @@ async fn reserved_routes_are_not_there_yet() {
     let (_server, mut client) = with_web().await;
     client.get(DRAIN).await.problem(405, "method_not_allowed");
     for (method, target) in [
-        ("GET", "/api/v1/services/web/policy"),
-        ("PUT", "/api/v1/services/web/policy"),
         ("POST", "/api/v1/watch/0123/ack"),
         ("GET", "/api/v1/history"),
     ] {
