@@ -2,6 +2,7 @@
 //!
 //! To add some, write a file with a function `rows`, and name it in [`all`].
 
+mod peek;
 mod probe;
 mod register;
 mod resolve;
@@ -46,5 +47,6 @@ pub(crate) fn all() -> Vec<Row> {
     rows.extend(register::rows());
     rows.extend(probe::rows());
     rows.extend(start::rows());
+    rows.extend(peek::rows());
     rows
 }

@@ -371,7 +371,13 @@ impl Engine {
         self.shared.stop.send_replace(true);
     }
 
-    /// Resolves when every task of the engine has ended, which they do when it is stopped.
+    /// Held by a task that works for the engine, for as long as it does.
+    pub(crate) fn attend(&self) -> watch::Receiver<()> {
+        self.shared.tasks.subscribe()
+    }
+
+    /// Resolves when every task of the engine has ended, which they do when it is stopped; its prober,
+    /// if it has one, is among them.
     pub async fn ended(&self) {
         self.shared.tasks.closed().await;
     }

@@ -194,7 +194,11 @@ impl Prober {
             concurrency: config.concurrency.max(1),
             short_of_files_at: None,
         };
-        let task = tokio::spawn(prober.run());
+        let attendance = prober.context.engine.attend();
+        let task = tokio::spawn(async move {
+            prober.run().await;
+            drop(attendance);
+        });
         Ok(ProberHandle { task, targets })
     }
 

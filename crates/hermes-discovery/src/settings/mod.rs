@@ -8,6 +8,8 @@
 //! health_check:
 //!   interval: 30
 //!   timeout: 5.0
+//! # In production https is required, but for these hosts; what begins with *. means all below.
+//! http_hosts: [memory-service, '*.svc.cluster.local']
 //! ```
 //!
 //! | variable | means | default |

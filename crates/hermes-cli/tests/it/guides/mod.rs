@@ -52,6 +52,7 @@ macro_rules! guides {
 guides! {
     configuration: "configuration.md",
     first_steps: "first-steps.md",
+    library: "library.md",
     limits: "limits.md",
     watching: "watching.md",
     running_programs: "running-programs.md",
