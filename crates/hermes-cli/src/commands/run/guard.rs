@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 
@@ -38,23 +39,34 @@ pub(crate) fn play() -> Option<ExitCode> {
     }
 }
 
+/// This binary, also when its file was replaced or removed meanwhile.
+#[cfg(target_os = "linux")]
+fn own() -> io::Result<PathBuf> {
+    Ok("/proc/self/exe".into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// A command that becomes `program` with its arguments, and dies with this process.
 #[cfg(target_os = "linux")]
-pub(super) fn dying_with_us(program: &OsString, arguments: &[OsString]) -> Command {
-    // This path is right also when the file was replaced or removed meanwhile.
-    let mut command = Command::new("/proc/self/exe");
+pub(super) fn dying_with_us(program: &OsString, arguments: &[OsString]) -> io::Result<Command> {
+    let mut command = Command::new(own()?);
     command.arg0("hermes").arg(EXEC);
     command.arg(std::process::id().to_string());
     command.arg(program).args(arguments);
-    command
+    Ok(command)
 }
 
 /// Elsewhere only the guard ends what is left.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn dying_with_us(program: &OsString, arguments: &[OsString]) -> Command {
+#[expect(clippy::unnecessary_wraps, reason = "on Linux it can fail")]
+pub(super) fn dying_with_us(program: &OsString, arguments: &[OsString]) -> io::Result<Command> {
     let mut command = Command::new(program);
     command.args(arguments);
-    command
+    Ok(command)
 }
 
 fn execute(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -128,9 +140,9 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard.
     pub(crate) fn start() -> Self {
-        let own = std::env::current_exe();
-        let spawned = own.and_then(|own| {
+        let spawned = own().and_then(|own| {
             Command::new(own)
+                .arg0("hermes")
                 .arg(GUARD)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())

@@ -98,7 +98,7 @@ pub(crate) struct Arguments {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Anything worth knowing; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(long, alias = "meta", value_name = "NAME=VALUE", value_parser = pair)]
     metadata: Vec<(String, String)>,
     /// How health is tested: http:/PATH, tcp or none; may be repeated
     #[arg(long = "check", value_name = "CHECK", value_parser = check::parse)]

@@ -27,9 +27,17 @@ pub(super) fn free(host: &Host) -> io::Result<u16> {
 /// Whether somebody accepts connections there.
 pub(super) async fn is_accepting(host: &Host, port: u16) -> bool {
     let connect = TcpStream::connect((host.as_str(), port));
-    timeout(CONNECT_MAX, connect)
-        .await
-        .is_ok_and(|connected| connected.is_ok())
+    match timeout(CONNECT_MAX, connect).await {
+        Ok(Ok(stream)) => !is_with_itself(&stream),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+/// Whether nobody is at the other end: where the port that is asked for is also the one that the
+/// system has chosen to ask from, a connection meets itself (RFC 9293, 3.5, simultaneous opening).
+fn is_with_itself(stream: &TcpStream) -> bool {
+    let (own, other) = (stream.local_addr(), stream.peer_addr());
+    own.is_ok_and(|own| other.is_ok_and(|other| own == other))
 }
 
 /// Waits until somebody accepts connections there; `late` is called once when that takes longer
@@ -68,6 +76,29 @@ mod tests {
         assert!(!is_accepting(&host, port).await);
         let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         until_accepting(&host, port, LONGEST, || {}).await;
+    }
+
+    #[tokio::test]
+    async fn when_nobody_listens_for_long_that_is_said_once() {
+        let host = Host::parse("127.0.0.1").unwrap();
+        let port = free(&host).unwrap();
+        let (late, mut said) = tokio::sync::mpsc::channel(2);
+        let waited = until_accepting(&host, port, Duration::ZERO, || late.try_send(()).unwrap());
+        let listened = async {
+            said.recv().await.unwrap();
+            TcpListener::bind(("127.0.0.1", port)).unwrap()
+        };
+        let ((), _listener) = tokio::join!(waited, listened);
+        assert!(said.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_meets_itself_is_none() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        assert!(is_with_itself(&stream));
     }
 
     #[test]

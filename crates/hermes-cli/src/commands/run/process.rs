@@ -130,7 +130,7 @@ impl Process {
             command: program.to_string_lossy().into(),
             error,
         };
-        let mut command = dying_with_us(program, arguments);
+        let mut command = dying_with_us(program, arguments).map_err(failed)?;
         command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = launch.directory {
             command.current_dir(directory);

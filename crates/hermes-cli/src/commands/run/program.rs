@@ -13,9 +13,6 @@ use serde_json::{Map, Value, json};
 
 use super::restart::Restart;
 
-/// So many characters of a command are shown.
-const LINE_LENGTH_MAX: usize = 100;
-
 /// Where a command has to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
@@ -143,15 +140,10 @@ impl Program {
         read_registration(body.as_bytes()).map(|_registration| ())
     }
 
-    /// The command in one line that is not too long.
-    pub(crate) fn line(&self) -> String {
-        let words = self.command.iter().map(|word| word.to_string_lossy());
-        let line = words.collect::<Vec<_>>().join(" ");
-        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        match line.char_indices().nth(LINE_LENGTH_MAX) {
-            Some((end, _)) => format!("{}...", &line[..end]),
-            None => line,
-        }
+    /// What is executed. Its arguments may hold what belongs in no log.
+    pub(crate) fn executable(&self) -> String {
+        let first = self.command.first();
+        first.map_or_else(String::new, |word| word.to_string_lossy().into())
     }
 }
 

@@ -25,10 +25,8 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 /// What the server knows of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// Nothing: it was not told, or has forgotten.
+    /// Nothing that it has answered: it was not told, or has forgotten.
     Unknown,
-    /// It was told, and has not answered.
-    Maybe,
     /// It holds this incarnation.
     Registered(u64),
     /// It holds a newer one, which is somebody else's.
@@ -92,9 +90,7 @@ impl<'a> Registration<'a> {
                     self.audience.tell(&News::Forgotten { why });
                 }
                 Lost::Replaced => {
-                    self.stand(Standing::Replaced);
-                    let id = self.id.to_string();
-                    self.audience.tell(&News::Replaced { id });
+                    self.replaced();
                     pending::<()>().await;
                 }
             }
@@ -111,7 +107,6 @@ impl<'a> Registration<'a> {
         let mut backoff = Backoff::default();
         let mut is_away = false;
         loop {
-            self.stand(Standing::Maybe);
             let put = self.client.request(Method::PUT, &path, &[], body.clone());
             let answer = match put.await {
                 Ok(answer) => answer.read(serde_json::from_slice::<RegistrationAnswer>),
@@ -185,62 +180,83 @@ impl<'a> Registration<'a> {
 
     /// Whether there is something to drain and to deregister.
     pub(super) fn is_registered(&self) -> bool {
-        matches!(*self.state.lock().unwrap(), Standing::Registered(_))
+        self.incarnation().is_some()
     }
 
     /// Says that no work is wanted any more; whether that was heard.
+    ///
+    /// A drain is about whoever holds the id, so it is asked first whether that is still this
+    /// process: a newer one must not be drained in its place.
     pub(super) async fn drain(&self) -> bool {
-        let path = self.path("drain");
-        let body = json!({"reason": "the process is being stopped"}).to_string();
-        match self.last_words(Method::PUT, &path, body).await {
+        let body = json!({"incarnation": self.incarnation()}).to_string();
+        let path = self.path("heartbeat");
+        let mut heard = self.last_words(Method::PUT, &path, body).await;
+        if heard.is_ok() {
+            let path = self.path("drain");
+            let body = json!({"reason": "the process is being stopped"}).to_string();
+            heard = self.last_words(Method::PUT, &path, body).await;
+        }
+        match heard {
             Ok(()) => true,
-            Err(why) => {
+            Err(error) if error.code() == Some(code::INCARNATION_STALE) => {
+                self.replaced();
+                false
+            }
+            Err(error) => {
+                let why = error.to_string();
                 self.audience.tell(&News::Undrained { why });
                 false
             }
         }
     }
 
-    /// Deregisters this process, and never a newer one of the same id.
+    /// Deregisters this process, and never a newer one of the same id. A registration that was not
+    /// answered is left to its lease.
     pub(super) async fn leave(&self) {
-        let standing = *self.state.lock().unwrap();
-        let mut path = self.path("");
-        match standing {
-            Standing::Unknown | Standing::Replaced => return,
-            Standing::Maybe => {}
-            Standing::Registered(incarnation) => {
-                path = path.query("incarnation", &incarnation.to_string());
-            }
-        }
+        let Some(incarnation) = self.incarnation() else {
+            return;
+        };
         self.stand(Standing::Unknown);
+        let path = self.path("").query("incarnation", &incarnation.to_string());
         let told = self.last_words(Method::DELETE, &path, String::new()).await;
-        match (told, standing) {
-            (Ok(()), _) => {
-                let id = self.id.to_string();
-                self.audience.tell(&News::Deregistered { id });
-            }
-            (Err(why), Standing::Registered(_)) => {
-                let ttl = self.ttl;
-                self.audience.tell(&News::Left { why, ttl });
-            }
-            // Nobody has ever heard of it.
-            (Err(_), _) => {}
+        self.audience.tell(&match told {
+            Ok(()) => News::Deregistered {
+                id: self.id.to_string(),
+            },
+            Err(error) => News::Left {
+                why: error.to_string(),
+                ttl: self.ttl,
+            },
+        });
+    }
+
+    async fn last_words(
+        &self,
+        method: Method,
+        path: &Path,
+        body: String,
+    ) -> Result<(), ClientError> {
+        let request = self.client.request(method, path, &[], body.into());
+        match timeout(LAST_WORDS_MAX, request).await {
+            Ok(answer) => answer.map(|_answer| ()),
+            Err(_elapsed) => Err(ClientError::TimedOut {
+                address: self.client.address().into(),
+                after: LAST_WORDS_MAX,
+            }),
         }
     }
 
-    async fn last_words(&self, method: Method, path: &Path, body: String) -> Result<(), String> {
-        let request = self.client.request(method, path, &[], body.into());
-        match timeout(LAST_WORDS_MAX, request).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_elapsed) => Err(format!("{} does not answer", self.client.address())),
-        }
+    /// A newer process has the id.
+    fn replaced(&self) {
+        self.stand(Standing::Replaced);
+        let id = self.id.to_string();
+        self.audience.tell(&News::Replaced { id });
     }
 
     fn incarnation(&self) -> Option<u64> {
         match *self.state.lock().unwrap() {
             Standing::Registered(incarnation) => Some(incarnation),
-            Standing::Unknown | Standing::Maybe | Standing::Replaced => None,
+            Standing::Unknown | Standing::Replaced => None,
         }
     }
 

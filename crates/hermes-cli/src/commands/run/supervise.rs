@@ -237,7 +237,7 @@ impl Supervisor {
             hint: "is it spelled as you would type it, and does this user have the right?".into(),
         })?;
         self.tell(&News::Started {
-            command: self.program.line(),
+            command: self.program.executable(),
             pid: process.pid(),
             place: self.program.host.with_port(port),
         });

@@ -571,6 +571,19 @@ extra: 1
     }
 
     #[test]
+    fn a_stack_has_so_many_endpoints_and_no_more() {
+        let of = |counts: [usize; 2]| {
+            let [a, b] = counts;
+            format!(
+                "services: {{a: {{command: x, endpoints: {a}}}, b: {{command: x, endpoints: {b}}}}}"
+            )
+        };
+        assert!(read(&of([ENDPOINTS_MAX - 1, 1]), Path::new("")).is_ok());
+        assert!(faults(&of([ENDPOINTS_MAX, 1]))[0].contains("it has 501 endpoints, at most 500"));
+        assert!(faults(&of([ENDPOINTS_MAX + 1, 1]))[0].contains("a number from 1 to 500"));
+    }
+
+    #[test]
     fn what_is_needed_and_not_there_comes_with_what_was_meant() {
         let text = "\
 services:

@@ -99,6 +99,22 @@ fn a_newer_process_of_the_same_id_wins_and_keeps_its_registration() {
 }
 
 #[test]
+fn a_newer_process_is_not_drained_in_the_place_of_an_older_one() {
+    let server = Server::start();
+    let mut first = web(&server, "--id one --drain-time 1h");
+    let second = web(&server, "--id one");
+    let url = resolve(&server, "web");
+    // Long before its next heartbeat, by which it would hear of the other.
+    first.signal("TERM");
+    first
+        .err
+        .until(|line| line.contains("a newer process is registered as one"));
+    assert_eq!(first.wait().code(), Some(143));
+    assert_eq!(resolve(&server, "web"), url);
+    drop(second);
+}
+
+#[test]
 fn what_is_said_and_heard_passes_through_untouched() {
     let server = Server::start();
     let options = "--name cat --port auto";
