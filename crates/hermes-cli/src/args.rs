@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use hermes_core::name::Name;
 use hermes_core::wire::fields::parse_duration;
 
-use crate::commands::{Ask, completions, config, log, man, serve};
+use crate::commands::{Ask, completions, config, key, log, man, serve};
 #[cfg(unix)]
 use crate::commands::{run, up};
 use crate::exit::EXIT_CODES;
@@ -95,6 +95,7 @@ pub(crate) enum Command {
     #[command(flatten)]
     Ask(Box<Ask>),
     Config(config::Arguments),
+    Key(key::Arguments),
     Log(log::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
@@ -108,7 +109,7 @@ pub(crate) fn command() -> clap::Command {
         .get_arguments()
         .filter(|argument| argument.is_global_set());
     let hidden: Vec<clap::Arg> = shared.map(|argument| argument.clone().hide(true)).collect();
-    for name in ["serve", "config", "log", "completions", "man"] {
+    for name in ["serve", "config", "key", "log", "completions", "man"] {
         let hidden = hidden.clone();
         command = command.mut_subcommand(name, |command| command.args(hidden));
     }

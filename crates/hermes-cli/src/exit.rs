@@ -49,7 +49,9 @@ impl From<&ClientError> for Exit {
             ClientError::Unreachable { .. } => Self::Unreachable,
             ClientError::TimedOut { .. } => Self::TimedOut,
             ClientError::Denied { .. } => Self::Denied,
-            ClientError::InvalidAddress { .. } | ClientError::Unsendable { .. } => Self::Usage,
+            ClientError::InvalidAddress { .. }
+            | ClientError::Tls { .. }
+            | ClientError::Unsendable { .. } => Self::Usage,
             // Nonsense, and whatever else there will be.
             _ => Self::Failed,
         }

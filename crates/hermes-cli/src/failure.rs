@@ -157,6 +157,15 @@ fn hint_of_problem(problem: &Problem) -> Option<String> {
             "`hermes watch {name}` shows when that changes; `hermes select {name} --fallback any` \
              hands out one all the same"
         )),
+        code::KEY_MISSING => {
+            let hint = "put one into HERMES_API_KEY, or name a file that holds it with \
+                        HERMES_API_KEY_FILE; `hermes key create` makes one";
+            Some(hint.into())
+        }
+        code::KEY_INVALID => {
+            let hint = "look at HERMES_API_KEY and HERMES_API_KEY_FILE, and at `hermes key list`";
+            Some(hint.into())
+        }
         code::ROUTE_UNKNOWN => Some("this server may be older than this command".into()),
         _ => Some(near.trim_end().to_owned()).filter(|near| !near.is_empty()),
     }

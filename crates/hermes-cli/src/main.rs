@@ -3,6 +3,7 @@
 //! Data goes to stdout and talk to stderr, so that whatever is printed can be piped on. The exit
 //! code tells what happened (see [`exit::Exit`]); a script need not read a word of the talk.
 
+mod access;
 mod age;
 mod args;
 mod commands;
@@ -52,6 +53,7 @@ fn run(cli: Cli, output: &Output) -> Result<ExitCode, Failure> {
         Command::Up(arguments) => commands::up::run(&arguments, &cli.global, output),
         Command::Serve(arguments) => commands::serve::run(&arguments, output),
         Command::Config(arguments) => commands::config::run(&arguments, output),
+        Command::Key(arguments) => commands::key::run(&arguments, output),
         Command::Log(arguments) => commands::log::run(&arguments, output),
         Command::Completions(arguments) => commands::completions::run(&arguments, output),
         Command::Man(arguments) => commands::man::run(&arguments, output),

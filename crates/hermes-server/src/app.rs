@@ -20,6 +20,7 @@ use crate::config::{Config, LogConfig, LogKind};
 use crate::declared::{declare_self, declare_services};
 use crate::log::{FileLog, OpenError};
 use crate::serve;
+use crate::serve::tls::{Tls, TlsError};
 
 /// How long a goodbye waits for the changes before it, in milliseconds.
 const HEARD_WITHIN_MILLIS: u32 = 200;
@@ -32,6 +33,7 @@ pub struct Server {
     engine: Engine,
     api: Arc<Api>,
     gate: Arc<Gate>,
+    tls: Option<Arc<Tls>>,
     config: Config,
     live: Arc<Live>,
     stopping: watch::Sender<bool>,
@@ -64,6 +66,15 @@ pub enum StartError {
          127.0.0.1:8001"
     )]
     NoKeys(SocketAddr),
+    /// The address can be reached by others, and what they send can be read on its way.
+    #[error(
+        "refusing to listen on {0} without TLS: keys could be read on their way. Set tls.cert and \
+         tls.key, or, where the network itself is trusted or a proxy adds TLS, plain_http"
+    )]
+    PlainHttp(SocketAddr),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
@@ -124,9 +135,22 @@ fn probing_from(config: &probe::Config, address: SocketAddr) -> probe::Config {
 
 /// Reads the keys, and refuses to listen where others could reach a server that has none.
 fn guard(address: SocketAddr, config: &Config) -> Result<Arc<Gate>, StartError> {
-    let gate = Gate::new(&config.auth, Clock::system())?;
-    if !address.ip().is_loopback() && !gate.has_valid_key() {
+    let gate = Gate::new(config.keys_file(), &config.auth, Clock::system())?;
+    let is_reachable = !address.ip().to_canonical().is_loopback();
+    if is_reachable && !gate.has_valid_key() {
         return Err(StartError::NoKeys(address));
+    }
+    if is_reachable && config.tls.cert.is_none() {
+        if !config.plain_http {
+            return Err(StartError::PlainHttp(address));
+        }
+        tracing::warn!(
+            %address,
+            "keys can be read on their way to this server: it speaks plain HTTP, as plain_http says"
+        );
+    }
+    if gate.is_open() {
+        tracing::info!("there are no keys: whoever reaches this server may do everything");
     }
     Ok(Arc::new(gate))
 }
@@ -175,10 +199,11 @@ impl Server {
             address: config.listen,
             source,
         })?;
+        let tls = Tls::new(&config.tls)?;
         let engine = start_engine(&config).await?;
         let prober = Prober::start(engine.clone(), probing_from(&config.probe, address))?;
         declare_services(&engine, &config.services).await;
-        declare_self(&engine, config.register_self.then_some(address)).await;
+        declare_self(&engine, config.own_place(address)).await;
         let (stopping, stopped) = watch::channel(false);
         let api = Arc::new(Api::new(
             engine.clone(),
@@ -193,6 +218,7 @@ impl Server {
             engine,
             api,
             gate,
+            tls: tls.map(Arc::new),
             live: Arc::new(Live {
                 stop_within: ArcSwap::from_pointee(config.stop_within),
             }),
@@ -223,8 +249,15 @@ impl Server {
     /// polls are answered, and what is in flight is finished; while that lasts, `/readyz` says that
     /// the server is stopping. All of it takes no longer than the configured time.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let connections = serve::Connections::new(&self.config.http);
+        let connections = serve::Connections::new(&self.config.http, self.tls.clone());
+        let tls_files = async {
+            match &self.tls {
+                Some(tls) => tls.follow().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = tls_files => {}
             () = connections.accept(&self.listener, &self.api) => {}
             () = Arc::clone(&self.gate).follow() => {}
             () = shutdown => {}
@@ -251,7 +284,7 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.stopping.send_replace(true);
-        let late = serve::Connections::late(&self.config.http);
+        let late = serve::Connections::late(&self.config.http, self.tls.clone());
         tokio::select! {
             () = connections.finished() => {}
             () = late.accept(&self.listener, &self.api) => {}
@@ -269,6 +302,6 @@ impl Handle {
         self.live.stop_within.store(Arc::new(config.stop_within));
         self.api.set_limits(config.http.clone());
         declare_services(&self.engine, &config.services).await;
-        declare_self(&self.engine, config.register_self.then_some(self.address)).await;
+        declare_self(&self.engine, config.own_place(self.address)).await;
     }
 }

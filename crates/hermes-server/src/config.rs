@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use hermes_core::endpoint::Registration;
 use hermes_core::name::Name;
+use hermes_discovery::admission::Admission;
 use hermes_discovery::engine;
 use hermes_discovery::probe;
 
-use crate::auth::Secret;
+use crate::auth::{KEYS_FILE, Secret};
 use crate::log;
 
 /// The settings of a server.
@@ -29,6 +30,12 @@ pub struct Config {
     pub http: HttpLimits,
     /// Who is asked for a key.
     pub auth: AuthConfig,
+    /// How the listener is secured. Default: not at all, which is for loopback.
+    pub tls: TlsConfig,
+    /// Whether plain HTTP is spoken off loopback, where keys can be read on their way. Default: no.
+    pub plain_http: bool,
+    /// Which addresses may be registered (R151). Default: all.
+    pub admission: Admission,
     /// How long a stopping server waits for what is in flight. Default 10 s.
     pub stop_within: Duration,
     /// Services that are registered by the configuration itself, static, under the id `default`.
@@ -86,8 +93,9 @@ pub enum LogFormat {
 /// Who is asked for a key, and how often they may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthConfig {
-    /// The file of the keys, which `hermes key` writes. Default: none, so that nobody is asked. A file
-    /// that is not there is looked for again, so that the first key counts at once.
+    /// The file of the keys, which `hermes key` writes. Default: `keys.json` in the directory of the
+    /// log, and none for a log in memory. A file that is not there is looked for again, so that the
+    /// first key counts at once.
     pub keys: Option<PathBuf>,
     /// A key that every service shares (R152), of the role `register`: from the environment, and kept
     /// nowhere. Default: none.
@@ -110,6 +118,41 @@ impl Default for AuthConfig {
             requests_per_second: 1_000,
             limits_loopback: false,
         }
+    }
+}
+
+/// How the listener is secured. All files are PEM, and read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsConfig {
+    /// The certificate with those that lead to its authority, its own first. Default: none, which is
+    /// plain HTTP.
+    pub cert: Option<PathBuf>,
+    /// The key that goes with it.
+    pub key: Option<PathBuf>,
+    /// The authorities of clients' certificates. Default: none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client may come without a certificate all the same. Default: no.
+    pub client_optional: bool,
+}
+
+impl Config {
+    /// Where a server that listens on `address` is found, by scheme and address; nothing when it does
+    /// not register itself.
+    pub(crate) fn own_place(&self, address: SocketAddr) -> Option<(&'static str, SocketAddr)> {
+        let scheme = if self.tls.cert.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        self.register_self.then_some((scheme, address))
+    }
+
+    /// The file of the keys: the one that is named, else the one beside a log on disk.
+    #[must_use]
+    pub fn keys_file(&self) -> Option<PathBuf> {
+        let beside_log =
+            || (self.log.kind == LogKind::File).then(|| self.log.directory.join(KEYS_FILE));
+        self.auth.keys.clone().or_else(beside_log)
     }
 }
 
@@ -160,6 +203,9 @@ impl Default for Config {
             probe: probe::Config::default(),
             http: HttpLimits::default(),
             auth: AuthConfig::default(),
+            tls: TlsConfig::default(),
+            plain_http: false,
+            admission: Admission::any(),
             stop_within: Duration::from_secs(10),
             services: BTreeMap::new(),
             register_self: false,

@@ -43,11 +43,11 @@ pub(crate) async fn declare_services(engine: &Engine, services: &BTreeMap<Name, 
     Declared::new(CONFIG, endpoints).keep(engine).await;
 }
 
-/// Registers Hermes at `address`, or nowhere. Where it was before is deregistered.
-pub(crate) async fn declare_self(engine: &Engine, address: Option<SocketAddr>) {
+/// Registers Hermes at a place, by scheme and address, or nowhere. Where it was before is deregistered.
+pub(crate) async fn declare_self(engine: &Engine, place: Option<(&str, SocketAddr)>) {
     let mut endpoints = BTreeMap::new();
-    if let Some(address) = address {
-        let url = format!("http://{address}");
+    if let Some((scheme, address)) = place {
+        let url = format!("{scheme}://{address}");
         let id = EndpointId::of_address(&address.ip().to_string(), address.port());
         match (registration_of_url(&url), id) {
             (Ok(registration), Ok(id)) => {

@@ -19,4 +19,7 @@ mod serve;
 pub mod settings;
 
 pub use app::{Handle, Server, StartError};
-pub use config::{AuthConfig, Config, HttpLimits, LogConfig, LogFormat, LogKind, Logging};
+pub use config::{
+    AuthConfig, Config, HttpLimits, LogConfig, LogFormat, LogKind, Logging, TlsConfig,
+};
+pub use serve::tls::TlsError;

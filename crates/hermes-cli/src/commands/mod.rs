@@ -8,6 +8,7 @@ pub(crate) mod drain;
 pub(crate) mod endpoints;
 mod follow;
 pub(crate) mod heartbeat;
+pub(crate) mod key;
 pub(crate) mod log;
 pub(crate) mod man;
 pub(crate) mod patch;
@@ -118,6 +119,7 @@ fn client(global: &Global, limit: Duration) -> Result<Client, Failure> {
     let config = Config {
         caller: concat!("hermes-cli/", env!("CARGO_PKG_VERSION")).into(),
         answer_timeout: limit,
+        access: crate::access::of_process()?,
         ..Config::default()
     };
     Ok(Client::with(&global.addr, config)?)

@@ -32,7 +32,7 @@ Every setting is also a key of the file (data_dir) and a variable (HERMES_DATA_D
 a variable, and that over the file. Limits stand in the file or in variables only: `hermes config
 check --show` lists all of them.
 
-The first line on stdout is `listening on http://HOST:PORT`; a script may wait for it.
+The first line on stdout is `listening on http://HOST:PORT` (https with TLS); a script may wait for it.
 SIGINT and SIGTERM let it finish what it has begun (exit code 0); a second one ends it at once.
 SIGHUP reads the settings again. Under systemd it takes over a socket, and says when it is ready.";
 
@@ -163,8 +163,12 @@ impl Process<'_> {
 
     /// Where it listens, where things are kept, and to people, what to type next.
     fn welcome(&self, address: SocketAddr) -> Result<(), Failure> {
+        let scheme = match self.running.tls.cert {
+            Some(_) => "https",
+            None => "http",
+        };
         self.output
-            .line(&format!("listening on http://{address}"))?;
+            .line(&format!("listening on {scheme}://{address}"))?;
         let log = &self.running.log;
         let kept = match log.kind {
             LogKind::Memory => "everything is kept in memory".to_owned(),
@@ -174,10 +178,11 @@ impl Process<'_> {
             tracing::info!(%address, "listening; {kept}");
             return Ok(());
         }
-        let hermes = if address.port() == 8001 && address.ip().is_loopback() {
+        let is_default = scheme == "http" && address.port() == 8001;
+        let hermes = if is_default && address.ip().is_loopback() {
             "hermes".to_owned()
         } else {
-            format!("hermes --addr http://{address}")
+            format!("hermes --addr {scheme}://{address}")
         };
         let say = |text: &str| self.output.say(text);
         say(&format!("{kept}. Next, in another terminal:"));

@@ -63,10 +63,7 @@ fn wrong_usage_is_told_before_anything_is_sent() {
         ("resolve web --output xml", "json"),
         ("resolve not.a.name", "'.' is not allowed in it"),
         ("resolve web --namespace a/b", "'/' is not allowed in it"),
-        (
-            "resolve web --addr https://127.0.0.1:1",
-            "TLS is not offered",
-        ),
+        ("resolve web --addr ftp://127.0.0.1:1", "http"),
         ("resolve web --addr hermes", "no port"),
         ("resolve web --timeout soon", "a duration is expected"),
         ("register web", "--url"),

@@ -13,15 +13,19 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::access::{Access, Tls};
 use super::error::ClientError;
 use super::path::Path;
 
 pub(super) type Request = hyper::Request<Full<Bytes>>;
 pub(super) type Response = hyper::Response<Incoming>;
 
+/// The header that a key is sent in (R152).
+pub(super) const API_KEY: &str = "x-api-key";
 /// Most bytes of the head of an answer, and of what is read from the socket at once.
 const BUFFER_MAX: usize = 64 * 1024;
 
@@ -33,7 +37,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects within `limit`.
-    pub(super) async fn open(address: &Address, limit: Duration) -> Result<Self, ClientError> {
+    pub(super) async fn open(
+        address: &Address,
+        limit: Duration,
+        (tls, access): (&Tls, &Access),
+    ) -> Result<Self, ClientError> {
         let unreachable = |why: String| ClientError::Unreachable {
             address: address.url.clone(),
             why,
@@ -51,11 +59,28 @@ impl Connection {
         stream
             .set_nodelay(true)
             .map_err(|error| unreachable(in_words(&error)))?;
+        let begun = if address.scheme.as_str() == "https" {
+            let connect = tls.connect(stream, address, access);
+            let Ok(stream) = timeout(limit, connect).await else {
+                let why = format!("no TLS within {} s", limit.as_secs_f64());
+                return Err(unreachable(why));
+            };
+            Self::begin(stream?).await
+        } else {
+            Self::begin(stream).await
+        };
+        begun.map_err(|error| unreachable(in_words(&error)))
+    }
+
+    /// Speaks HTTP over a stream.
+    async fn begin(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> hyper::Result<Self> {
         let handshake = Builder::new()
             .max_buf_size(BUFFER_MAX)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, driver) = handshake.map_err(|error| unreachable(in_words(&error)))?;
+        let (sender, driver) = handshake?;
         tokio::spawn(async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "a connection to a Hermes server broke");
@@ -101,10 +126,8 @@ pub(super) fn parse_address(text: &str) -> Result<Address, ClientError> {
         format!("http://{text}")
     };
     let address = Address::parse_url(&url).map_err(|error| wrong(error.to_string()))?;
-    if address.scheme.as_str() != "http" {
-        return Err(wrong("TLS is not offered by this release".into()));
-    }
-    let authority = url["http://".len()..].trim_end_matches('/');
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = authority.trim_end_matches('/');
     if authority.contains('/') {
         return Err(wrong(
             "it has a path; only host and port belong there".into(),
@@ -154,7 +177,9 @@ pub(super) fn build(
     }
     for (name, value) in headers {
         let wrong = || unsendable(format!("the header `{name}` holds what no header may"));
-        let value = HeaderValue::from_str(value).map_err(|_error| wrong())?;
+        let mut value = HeaderValue::from_str(value).map_err(|_error| wrong())?;
+        // It does not show itself in `Debug` then.
+        value.set_sensitive(*name == API_KEY);
         let name = HeaderName::try_from(*name).map_err(|_error| wrong())?;
         request.headers_mut().insert(name, value);
     }
@@ -192,6 +217,8 @@ mod tests {
             ("http://127.0.0.1:8001/", "http://127.0.0.1:8001"),
             ("HTTP://Hermes.Example:80", "http://hermes.example:80"),
             ("http://hermes", "http://hermes:80"),
+            ("https://hermes", "https://hermes:443"),
+            ("https://hermes:8001/", "https://hermes:8001"),
             ("[::1]:8001", "http://[::1]:8001"),
             ("[0:0::1]:8001", "http://[::1]:8001"),
         ];
@@ -207,7 +234,6 @@ mod tests {
             ("hermes", "no port"),
             ("[::1]", "no port"),
             ("::1:8001", "stands in []"),
-            ("https://hermes:8001", "TLS"),
             ("http://hermes:8001/api", "path"),
             ("hermes:99999", "port"),
             ("http://me:secret@hermes:1", "user-info"),

@@ -56,6 +56,12 @@ pub enum ClientError {
         /// What is wrong about it.
         why: String,
     },
+    /// TLS cannot be set up with the files that are named. Nothing was sent.
+    #[error("TLS cannot be set up: {why}")]
+    Tls {
+        /// Which file, and what is wrong with it.
+        why: String,
+    },
     /// The request cannot be put into HTTP. Nothing was sent.
     #[error("the request cannot be sent: {what}")]
     Unsendable {

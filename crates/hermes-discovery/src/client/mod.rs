@@ -1,7 +1,8 @@
 //! The client of a Hermes server: requests, answers, and the stream of a watch.
 //!
 //! One small HTTP/1.1 client and no more: a server is one address, its answers are JSON, its
-//! watches are server-sent events. It follows no redirect, keeps no cookie, and speaks no TLS yet.
+//! watches are server-sent events. It follows no redirect and keeps no cookie. To
+//! an https address it speaks TLS, and verifies whom it speaks to.
 //!
 //! What it takes care of, so that nobody above has to:
 //!
@@ -24,6 +25,7 @@
 //! # }
 //! ```
 
+mod access;
 mod answer;
 mod backoff;
 mod connection;
@@ -42,6 +44,7 @@ use hermes_core::address::Address;
 pub use hyper::Method;
 use tokio::time::timeout;
 
+pub use access::{Access, ApiKey};
 pub use answer::Answer;
 pub use backoff::Backoff;
 use connection::{Connection, Request};
@@ -70,6 +73,8 @@ pub struct Config {
     /// Most bytes of an answer, and of a single event. Default 64 MiB: a service with all the
     /// endpoints it may have. It is a bound, not a buffer.
     pub bytes_max: usize,
+    /// The key that is shown, and what TLS trusts. Default: no key, and what the system trusts.
+    pub access: Access,
 }
 
 impl Default for Config {
@@ -80,6 +85,7 @@ impl Default for Config {
             answer_timeout: Duration::from_secs(30),
             silence_max: Duration::from_secs(20),
             bytes_max: 64 * 1024 * 1024,
+            access: Access::default(),
         }
     }
 }
@@ -89,12 +95,14 @@ impl Default for Config {
 pub struct Client {
     address: Arc<Address>,
     config: Config,
+    tls: access::Tls,
     /// The connection that the last answer came over.
     kept: Mutex<Option<Connection>>,
 }
 
 impl Client {
-    /// A client of the server at `address`: `http://host:port`, or `host:port`. It does not connect
+    /// A client of the server at `address`: `http://host:port`, `https://host:port`, or
+    /// `host:port`. It does not connect
     /// until it is asked something.
     ///
     /// # Errors
@@ -114,6 +122,7 @@ impl Client {
         Ok(Self {
             address: Arc::new(address),
             config,
+            tls: access::Tls::default(),
             kept: Mutex::new(None),
         })
     }
@@ -173,8 +182,7 @@ impl Client {
         headers.push(("accept", "text/event-stream"));
         let request = connection::build(Method::GET, path, &headers, Bytes::new(), &self.address)?;
         let begin = async {
-            let mut connection =
-                Connection::open(&self.address, self.config.connect_timeout).await?;
+            let mut connection = self.connect().await?;
             let response = connection.send(request).await;
             let response = response.map_err(|error| error.explain(&self.address))?;
             EventStream::begin(response, &self.address, &self.config).await
@@ -192,7 +200,14 @@ impl Client {
     fn all<'a>(&'a self, headers: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let caller = ("hermes-client", self.config.caller.as_str());
         let caller = Some(caller).filter(|(_, name)| !name.is_empty());
-        headers.iter().copied().chain(caller).collect()
+        let key = self.config.access.key.as_ref();
+        let key = key.map(|key| (connection::API_KEY, key.expose()));
+        headers.iter().copied().chain(caller).chain(key).collect()
+    }
+
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let limit = self.config.connect_timeout;
+        Connection::open(&self.address, limit, (&self.tls, &self.config.access)).await
     }
 
     /// Sends over the kept connection, or over a new one when there is none or it has gone stale.
@@ -206,7 +221,7 @@ impl Client {
         {
             return Ok((connection, response));
         }
-        let mut connection = Connection::open(&self.address, self.config.connect_timeout).await?;
+        let mut connection = self.connect().await?;
         let response = connection.send(request).await;
         let response = response.map_err(|error| error.explain(&self.address))?;
         Ok((connection, response))

@@ -30,6 +30,7 @@ use hermes_core::budget::Budget;
 use hermes_core::change::Actor;
 use hermes_core::name::Name;
 use hermes_core::wire::problem::{Problem, code};
+use hermes_discovery::admission::Admission;
 use hermes_discovery::engine::Engine;
 use hermes_discovery::probe::ProberHandle;
 use hyper::body::Incoming;
@@ -57,6 +58,7 @@ pub(crate) struct Api {
     gate: Arc<Gate>,
     limiter: Limiter,
     limits_loopback: bool,
+    admission: Admission,
     head: reply::Head,
     /// Lent to every request that names no other.
     default_namespace: Name,
@@ -98,6 +100,7 @@ impl Api {
             gate,
             limiter: Limiter::new(config.auth.requests_per_second),
             limits_loopback: config.auth.limits_loopback,
+            admission: config.admission.clone(),
             limits: ArcSwap::from_pointee(config.http.clone()),
             stopping,
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hermes_core::address::{Address, url_of};
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
 use hermes_core::command::{Command, Condition, DrainWish, Request};
@@ -80,7 +81,9 @@ impl Call<'_> {
                 "it is missing; add ?endpoint=http://host:port to the path",
             )
         })?;
-        let registration = Arc::new(registration_of_url_under(&endpoint, self.rules())?);
+        let registration = registration_of_url_under(&endpoint, self.rules())?;
+        self.check_admission(&registration)?;
+        let registration = Arc::new(registration);
         let id = parse_id("default")?;
         let outcome = self
             .submit(Command::Register {
@@ -96,6 +99,30 @@ impl Call<'_> {
         ))
     }
 
+    /// Whether an address may be registered here, by each of its ports.
+    fn check_admission(&self, registration: &Registration) -> Result<(), Failure> {
+        let admission = &self.api.admission;
+        if !admission.https_only {
+            return Ok(());
+        }
+        let Address { host, url, .. } = &registration.address;
+        let ports = registration.ports.values();
+        let others = ports.filter(|port| port.scheme.as_str() == "http");
+        let urls = others.map(|port| url_of(&port.scheme, host, port.port));
+        for url in std::iter::once(url.to_string()).chain(urls) {
+            let is_web = url.starts_with("http://") || url.starts_with("https://");
+            let admitted = if is_web {
+                admission.admit(&url).map(drop)
+            } else {
+                Ok(())
+            };
+            admitted.map_err(|refused| {
+                Problem::new(code::INVALID_FIELD, format!("{refused}.")).at("/url")
+            })?;
+        }
+        Ok(())
+    }
+
     async fn register(
         &self,
         service: ServiceKey,
@@ -103,6 +130,7 @@ impl Call<'_> {
         registration: Registration,
         new: bool,
     ) -> Result<Reply, Failure> {
+        self.check_admission(&registration)?;
         let ttl = registration.ttl;
         let registration = Arc::new(registration);
         let command = Command::Register {

@@ -91,12 +91,16 @@ pub(crate) enum Denied {
 }
 
 impl Gate {
-    /// The gate that `config` asks for.
+    /// The gate that `config` asks for, in front of the keys in `file`.
     ///
     /// # Errors
     /// When there is a file that cannot be used.
-    pub(crate) fn new(config: &AuthConfig, clock: Clock) -> Result<Self, KeyFileError> {
-        let read = config.keys.as_deref().map(file::read).transpose()?;
+    pub(crate) fn new(
+        file: Option<PathBuf>,
+        config: &AuthConfig,
+        clock: Clock,
+    ) -> Result<Self, KeyFileError> {
+        let read = file.as_deref().map(file::read).transpose()?;
         let read = read.flatten();
         let ring = match read {
             Some(ring) => ring,
@@ -105,7 +109,7 @@ impl Gate {
         let shared = config.shared_key.as_ref();
         let shared = shared.filter(|secret| !secret.expose().is_empty());
         Ok(Self {
-            file: config.keys.clone(),
+            file,
             ring: ArcSwap::from_pointee(ring),
             shared: shared.map(Shared::new).transpose()?,
             anonymous_read: config.anonymous_read,

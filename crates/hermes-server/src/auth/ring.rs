@@ -17,6 +17,15 @@ pub const KEYS_MAX: usize = 10_000;
 /// Longest name of a key and of an owner in bytes.
 pub const LABEL_LENGTH_MAX: usize = 64;
 
+/// What the server itself is called, as an actor of changes or as an owner of endpoints.
+const RESERVED: [&str; 5] = [
+    "config",
+    "hermes",
+    "lease",
+    "probe",
+    "service-discovery-api-key",
+];
+
 /// One key, without its text.
 #[derive(Clone)]
 pub struct Key {
@@ -106,6 +115,9 @@ pub enum KeyError {
          and . _ @ - are, a letter or digit first"
     )]
     Label(String),
+    /// The server itself goes by this name.
+    #[error("`{0}` is what the server itself is called in the log: choose another name or owner")]
+    Reserved(String),
     /// There are as many keys as there may be.
     #[error(
         "there are {KEYS_MAX} keys already, which is the limit: revoke some and prune the list"
@@ -187,6 +199,10 @@ impl Ring {
         } = new;
         if let Some(wrong) = [&name, &owner].into_iter().find(|text| !is_label(text)) {
             return Err(KeyError::Label(wrong.clone()));
+        }
+        let is_reserved = |text: &&String| RESERVED.contains(&text.as_str());
+        if let Some(own) = [&name, &owner].into_iter().find(is_reserved) {
+            return Err(KeyError::Reserved(own.clone()));
         }
         if self.valid(&name, now).next().is_some() {
             return Err(KeyError::Taken(name));
@@ -417,6 +433,18 @@ mod tests {
             assert!(matches!(refused, Err(KeyError::Label(_))), "{wrong:?}");
         }
         assert!(ring.create(new("ci.deploy@web-1_x"), NOON).is_ok());
+    }
+
+    #[test]
+    fn nobody_is_called_what_the_server_is_called() {
+        let mut ring = Ring::new().unwrap();
+        for own in RESERVED {
+            let refused = ring.create(new(own), NOON);
+            assert!(matches!(refused, Err(KeyError::Reserved(_))), "{own}");
+            let owner = own.to_owned();
+            let refused = ring.create(NewKey { owner, ..new("a") }, NOON);
+            assert!(matches!(refused, Err(KeyError::Reserved(_))), "{own}");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! connections that send a head too slowly or do nothing for too long. The watchdog looks every few
 //! seconds at two words that the connection writes as it goes, which costs a request next to nothing.
 
+pub(crate) mod tls;
 mod watched;
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,14 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, debug_span};
 
 use crate::api::{Api, Peer};
 use crate::config::HttpLimits;
+use tls::Tls;
 use watched::{Activity, Watched};
 
 /// How long accepting rests after an error that a new connection would only repeat.
@@ -32,23 +36,26 @@ pub(crate) struct Connections {
     most: usize,
     /// Whether the server is stopping already, so that one request is all that is answered.
     are_late: bool,
+    /// What they begin with where they have to be secure.
+    tls: Option<Arc<Tls>>,
 }
 
 impl Connections {
-    pub(crate) fn new(limits: &HttpLimits) -> Self {
+    pub(crate) fn new(limits: &HttpLimits, tls: Option<Arc<Tls>>) -> Self {
         let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(most)),
             most,
             are_late: false,
+            tls,
         }
     }
 
     /// Those that come while the server is stopping: each has one request answered.
-    pub(crate) fn late(limits: &HttpLimits) -> Self {
+    pub(crate) fn late(limits: &HttpLimits, tls: Option<Arc<Tls>>) -> Self {
         Self {
             are_late: true,
-            ..Self::new(limits)
+            ..Self::new(limits, tls)
         }
     }
 
@@ -67,8 +74,12 @@ impl Connections {
                 }
             };
             let peer = Peer::at(peer);
-            let (api, limits) = (Arc::clone(api), api.limits());
-            let connection = serve_one(stream, peer, api, limits, self.are_late);
+            let terms = Terms {
+                limits: api.limits(),
+                is_late: self.are_late,
+                tls: self.tls.clone(),
+            };
+            let connection = serve_one(stream, peer, Arc::clone(api), terms);
             tokio::spawn(async move {
                 connection.await;
                 drop(permit);
@@ -84,19 +95,75 @@ impl Connections {
     }
 }
 
-/// Serves one connection to its end: the client's, the watchdog's, or a graceful one when the server
-/// stops.
-async fn serve_one(
-    stream: TcpStream,
-    peer: Peer,
-    api: Arc<Api>,
+/// What one connection is held to.
+#[derive(Debug)]
+struct Terms {
     limits: Arc<HttpLimits>,
     is_late: bool,
-) {
+    tls: Option<Arc<Tls>>,
+}
+
+/// Serves one connection, after its handshake where there is one. That has as long as a head has.
+async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, terms: Terms) {
     // Answers are written in one piece, so there is nothing to wait for.
     stream.set_nodelay(true).ok();
     let activity = Arc::new(Activity::new());
-    let (api, peer, notes) = (&*api, &peer, &*activity);
+    let Some(tls) = &terms.tls else {
+        let stream = Watched::new(stream, Arc::clone(&activity));
+        return converse(stream, &activity, (&api, &peer), &terms).await;
+    };
+    let handshake = async {
+        if !begins_with_tls(&stream).await? {
+            explain_tls(stream).await?;
+            return Ok(None);
+        }
+        let stream = Watched::new(stream, Arc::clone(&activity));
+        tls.accept(stream).await.map(Some)
+    };
+    match tokio::time::timeout(terms.limits.head_within, handshake).await {
+        Ok(Ok(Some(stream))) => {
+            activity.response_begins();
+            converse(stream, &activity, (&api, &peer), &terms).await;
+        }
+        Ok(Ok(None)) => tracing::debug!("somebody spoke plain HTTP where TLS is spoken"),
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_elapsed) => tracing::debug!("a handshake took too long"),
+    }
+}
+
+/// Whether what comes looks like TLS, and not like the letter that every HTTP request begins with.
+async fn begins_with_tls(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 0 || !first[0].is_ascii_uppercase())
+}
+
+/// Says to somebody who speaks plain HTTP what is wrong, which a handshake could not.
+async fn explain_tls(mut stream: TcpStream) -> io::Result<()> {
+    let text = "This port speaks TLS: ask again with https://\n";
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: \
+         close\r\n\r\n{text}",
+        text.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    // What was sent is read, or the answer would be lost with a reset.
+    let mut rest = [0; 4_096];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// Serves one connection to its end: the client's, the watchdog's, or a graceful one when the server
+/// stops.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    activity: &Activity,
+    (api, peer): (&Api, &Peer),
+    Terms {
+        limits, is_late, ..
+    }: &Terms,
+) {
+    let notes = activity;
     let service = service_fn(|request| async move {
         notes.request_began();
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
@@ -109,22 +176,22 @@ async fn serve_one(
         notes.response_begins();
         Ok::<_, Infallible>(response)
     });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let io = TokioIo::new(stream);
     let connection = http1::Builder::new()
         .max_header_size(limits.head_bytes)
-        .keep_alive(!is_late)
+        .keep_alive(!*is_late)
         .header_read_timeout(None)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut stopping = pin!(api.stopping());
-    let mut watchdog = pin!(watch(&activity, &limits));
+    let mut watchdog = pin!(watch(activity, limits));
     // Whatever ends a connection is the client's affair: it went away, or sent what is not HTTP and
     // has been answered so. It is asked first, because it is what has nearly always woken us.
     tokio::select! {
         biased;
         _ended = connection.as_mut() => return,
         () = watchdog.as_mut() => return,
-        () = stopping.as_mut(), if !is_late => {}
+        () = stopping.as_mut(), if !*is_late => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

@@ -1,6 +1,7 @@
 //! The layers, merged: flag over variable over file over default, with the place of each value.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use hermes_discovery::settings::{
 
 use super::file::{self, Entry};
 use super::table::{SETTINGS, Setting};
+use crate::auth::Secret;
 use crate::config::Config;
 
 /// Where the file is looked for when nobody names one: in the working directory.
@@ -20,7 +22,12 @@ const DEFAULT_FILE: &str = "hermes.yaml";
 /// What our variables begin with.
 const PREFIX: &str = "HERMES_";
 /// Variables that belong to the commands which ask a server, or name the file.
-const OTHER_VARIABLES: [&str; 5] = [
+const OTHER_VARIABLES: [&str; 10] = [
+    "HERMES_API_KEY",
+    "HERMES_API_KEY_FILE",
+    "HERMES_CA_FILE",
+    "HERMES_CERT_FILE",
+    "HERMES_CERT_KEY_FILE",
     "HERMES_ADDR",
     "HERMES_NAMESPACE",
     "HERMES_TIMEOUT",
@@ -29,7 +36,7 @@ const OTHER_VARIABLES: [&str; 5] = [
 ];
 
 /// Everything that settings are read from.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// What the command line says, flag by flag.
     pub flags: Vec<(&'static Setting, String)>,
@@ -37,6 +44,16 @@ pub struct Sources {
     pub variables: Variables,
     /// The file; `None` looks for `hermes.yaml`, and does without it when there is none.
     pub file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Sources {
+    /// Without the values of variables: keys are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("flags", &self.flags)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The settings as they are after all layers.
@@ -237,13 +254,8 @@ impl Merger {
                 ));
             }
         }
-        if said("SERVICE_DISCOVERY_API_KEY").is_some() {
-            self.loaded.notes.push(
-                "SERVICE_DISCOVERY_API_KEY does nothing: this release has no keys, and therefore \
-                 listens on loopback only"
-                    .into(),
-            );
-        }
+        let shared = said("SERVICE_DISCOVERY_API_KEY").cloned();
+        self.loaded.config.auth.shared_key = shared.map(Secret::new);
     }
 
     /// What is only wrong about values together, or in this release.
@@ -254,29 +266,48 @@ impl Merger {
             *timeout = interval.min(*timeout);
         }
         if *timeout > interval {
-            let place = self.loaded.places.get("health_check.timeout");
-            self.faults.push(Fault {
-                place: place.cloned().unwrap_or(Place::Default),
-                key: "health_check.timeout".into(),
-                value: Some(format!("{timeout:?}")),
-                expected: format!("at most the interval, which is {interval:?}"),
-            });
+            let timeout = *timeout;
+            let expected = format!("at most the interval, which is {interval:?}");
+            self.push_whole("health_check.timeout", &format!("{timeout:?}"), expected);
         }
-        let listen = self.loaded.config.listen;
-        if !listen.ip().is_loopback() {
-            let place = self.loaded.places.get("listen");
-            self.faults.push(Fault {
-                place: place.cloned().unwrap_or(Place::Default),
-                key: "listen".into(),
-                value: Some(listen.to_string()),
-                expected: format!(
-                    "a loopback address such as 127.0.0.1:{}: this release has no keys, and \
-                     everybody who reaches another address could change the registry. Let a proxy \
-                     that asks for credentials speak to it",
-                    listen.port()
-                ),
-            });
+        let Config {
+            listen,
+            tls,
+            plain_http,
+            ..
+        } = self.loaded.config.clone();
+        let is_reachable = !listen.ip().to_canonical().is_loopback();
+        if is_reachable && tls.cert.is_none() && !plain_http {
+            let expected = format!(
+                "a loopback address such as 127.0.0.1:{}, or TLS with tls.cert and tls.key: keys could \
+                 be read on their way to another address. Where the network itself is trusted, or a \
+                 proxy adds TLS, set plain_http",
+                listen.port()
+            );
+            self.push_whole("listen", &listen.to_string(), expected);
         }
+        let half = match (&tls.cert, &tls.key) {
+            (Some(_), None) => Some(("tls.key", "the file of the key that goes with tls.cert")),
+            (None, Some(_)) => Some(("tls.cert", "the file of the certificate of tls.key")),
+            (None, None) if tls.client_ca.is_some() => Some((
+                "tls.cert",
+                "a certificate, where those of clients are asked for",
+            )),
+            _ => None,
+        };
+        if let Some((key, expected)) = half {
+            self.push_whole(key, "auto", expected.into());
+        }
+    }
+
+    fn push_whole(&mut self, key: &'static str, value: &str, expected: String) {
+        let place = self.loaded.places.get(key);
+        self.faults.push(Fault {
+            place: place.cloned().unwrap_or(Place::Default),
+            key: key.into(),
+            value: Some(value.into()),
+            expected,
+        });
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hermes_core::wire::fields::parse_duration;
+use hermes_discovery::admission::HttpHost;
 use hermes_discovery::probe::IpNet;
 
 use crate::config::{Config, LogFormat, LogKind};
@@ -26,6 +27,10 @@ pub(super) enum Lens {
     Word(fn(&mut Config) -> &mut dyn Word),
     Filter(fn(&mut Config) -> &mut String),
     Networks(fn(&mut Config) -> &mut Vec<IpNet>),
+    /// A file, or `auto`, which stands for what is said about the setting.
+    File(fn(&mut Config) -> &mut Option<PathBuf>),
+    /// Hosts with commas between them, or `none`.
+    Hosts(fn(&mut Config) -> &mut Vec<HttpHost>),
 }
 
 /// A whole number of any width.
@@ -49,6 +54,16 @@ impl Number for u64 {
 
     fn put(&mut self, number: u64) {
         *self = number;
+    }
+}
+
+impl Number for u32 {
+    fn get(&self) -> u64 {
+        u64::from(*self)
+    }
+
+    fn put(&mut self, number: u64) {
+        *self = Self::try_from(number).unwrap_or(Self::MAX);
     }
 }
 
@@ -105,8 +120,10 @@ fn put_word<T: Word + Copy>(place: &mut T, all: &[T], word: &str) -> bool {
     found.map(|one| *place = *one).is_some()
 }
 
-/// How it is said that a list of networks is empty.
-const NO_NETWORKS: &str = "none";
+/// How it is said that a list is empty.
+const NOTHING: &str = "none";
+/// What stands for no file of one's own.
+const AUTO: &str = "auto";
 /// Units of sizes, largest first.
 const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 /// Levels that a filter may name.
@@ -124,6 +141,17 @@ impl Lens {
             Self::Switch(at) => at(config).to_string(),
             Self::Word(at) => at(config).get().into(),
             Self::Filter(at) => at(config).clone(),
+            Self::File(at) => match at(config) {
+                Some(path) => path.display().to_string(),
+                None => AUTO.into(),
+            },
+            Self::Hosts(at) => match &at(config)[..] {
+                [] => NOTHING.into(),
+                hosts => {
+                    let hosts: Vec<String> = hosts.iter().map(HttpHost::to_string).collect();
+                    hosts.join(",")
+                }
+            },
             Self::Networks(at) => networks(at(config)),
         }
     }
@@ -145,6 +173,11 @@ impl Lens {
             Self::Switch(at) => *at(config) = parse_switch(text)?,
             Self::Word(at) => return at(config).put(text).then_some(()),
             Self::Filter(at) => *at(config) = Some(text).filter(|text| is_filter(text))?.to_owned(),
+            Self::File(at) => {
+                let path = Some(text).filter(|text| !text.is_empty())?;
+                *at(config) = (path != AUTO).then(|| path.into());
+            }
+            Self::Hosts(at) => *at(config) = parse_hosts(text)?,
             Self::Networks(at) => *at(config) = parse_networks(text)?,
         }
         Some(())
@@ -172,6 +205,10 @@ impl Lens {
                     grouped(*range.end())
                 )
             }
+            Self::File(_) => format!("a file, or {AUTO}"),
+            Self::Hosts(_) => format!(
+                "hosts with commas between them, such as memory,*.svc.cluster.local, or {NOTHING}"
+            ),
             Self::Switch(_) => "true or false".into(),
             Self::Word(at) => format!("one of {}", at(config).words().join(", ")),
             Self::Filter(_) => format!(
@@ -193,6 +230,8 @@ impl Lens {
             Self::Switch(_) => "BOOL",
             Self::Word(_) => "WORD",
             Self::Filter(_) => "LEVEL",
+            Self::File(_) => "FILE",
+            Self::Hosts(_) => "HOSTS",
             Self::Networks(_) => "NETWORKS",
         }
     }
@@ -213,6 +252,8 @@ impl Lens {
                 two(words[0], words[1])
             }
             Self::Filter(_) => two("debug", "hermes_server=trace,warn"),
+            Self::File(_) => two("a", "/b/c"),
+            Self::Hosts(_) => two("memory", "memory,*.svc.cluster.local,10.0.0.7"),
             Self::Networks(_) => two("10.0.0.0/8", "192.168.7.1/32,fd00::/8"),
         }
     }
@@ -221,7 +262,7 @@ impl Lens {
 /// Networks, comma between them.
 fn networks(networks: &[IpNet]) -> String {
     if networks.is_empty() {
-        return NO_NETWORKS.into();
+        return NOTHING.into();
     }
     let texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
     texts.join(",")
@@ -229,7 +270,7 @@ fn networks(networks: &[IpNet]) -> String {
 
 /// The same, read. An address alone is a network of its own.
 fn parse_networks(text: &str) -> Option<Vec<IpNet>> {
-    if text == NO_NETWORKS {
+    if text == NOTHING {
         return Some(Vec::new());
     }
     let network = |text: &str| {
@@ -286,6 +327,15 @@ fn parse_size(text: &str) -> Option<u64> {
         .ok()
         .filter(|_| is_plain)?
         .checked_mul(unit)
+}
+
+/// Hosts with commas between them.
+fn parse_hosts(text: &str) -> Option<Vec<HttpHost>> {
+    if text == NOTHING {
+        return Some(Vec::new());
+    }
+    let hosts = text.split(',').map(|host| HttpHost::parse(host.trim()));
+    hosts.collect::<Result<_, _>>().ok()
 }
 
 /// The words that environment variables are given for yes and no.

@@ -29,6 +29,8 @@ pub struct Setting {
 pub enum Group {
     /// The server as a whole.
     Server,
+    /// Who may ask, and how that is kept secret.
+    Access,
     /// What is kept of the past.
     History,
     /// What strangers may send.
@@ -62,8 +64,9 @@ impl Eq for Setting {}
 
 impl Group {
     /// Every group, in the order of the reference.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Server,
+        Self::Access,
         Self::History,
         Self::Requests,
         Self::Registrations,
@@ -77,6 +80,7 @@ impl Group {
     pub fn title(self) -> &'static str {
         match self {
             Self::Server => "Server",
+            Self::Access => "Keys and TLS",
             Self::History => "History",
             Self::Requests => "Limits of requests",
             Self::Registrations => "Limits of a registration",
@@ -193,7 +197,7 @@ pub static SETTINGS: &[Setting] = &[
         "Where to listen; port 0 picks a free one",
     )
     .more(
-        "Only loopback addresses, as there are no keys yet. A socket that systemd hands over is used \
+        "Off loopback it needs keys, and TLS or `plain_http`. A socket that systemd hands over is used \
          instead.",
     ),
     Setting::new(
@@ -272,6 +276,68 @@ pub static SETTINGS: &[Setting] = &[
     )
     .more("Clients take twice its length without a word for a broken stream, so it cannot be longer."),
     Setting::new(
+        "keys",
+        Group::Access,
+        Lens::File(|c| &mut c.auth.keys),
+        "The file of the keys, which `hermes key` writes; auto: keys.json in the data directory",
+    )
+    .more(
+        "With `log: memory` auto is none. As soon as there is a key, every request needs one. The file \
+         is looked at once a second and on SIGHUP.",
+    ),
+    Setting::new(
+        "anonymous_read",
+        Group::Access,
+        Lens::Switch(|c| &mut c.auth.anonymous_read),
+        "Whether reading needs no key, even where there are keys",
+    ),
+    Setting::new(
+        "plain_http",
+        Group::Access,
+        Lens::Switch(|c| &mut c.plain_http),
+        "Whether plain HTTP is spoken off loopback, where keys can be read on their way",
+    )
+    .more("For networks that are trusted, and behind a proxy that adds TLS."),
+    Setting::new(
+        "require_https",
+        Group::Access,
+        Lens::Switch(|c| &mut c.admission.https_only),
+        "Whether only https addresses may be registered",
+    )
+    .more("The second seed's rule for production (R151)."),
+    Setting::new(
+        "http_hosts",
+        Group::Access,
+        Lens::Hosts(|c| &mut c.admission.http_hosts),
+        "The hosts that may be registered with plain http all the same",
+    )
+    .more("`*.domain` is every host below a domain."),
+    Setting::new(
+        "tls.cert",
+        Group::Access,
+        Lens::File(|c| &mut c.tls.cert),
+        "The certificate of the server with its chain, in PEM; auto: none, which is plain HTTP",
+    )
+    .more("It is read again when the file changes; connections go on."),
+    Setting::new(
+        "tls.key",
+        Group::Access,
+        Lens::File(|c| &mut c.tls.key),
+        "The key that goes with it; auto: none",
+    ),
+    Setting::new(
+        "tls.client_ca",
+        Group::Access,
+        Lens::File(|c| &mut c.tls.client_ca),
+        "The authorities of the certificates that clients must show; auto: none is asked for",
+    ),
+    Setting::new(
+        "tls.client_optional",
+        Group::Access,
+        Lens::Switch(|c| &mut c.tls.client_optional),
+        "Whether a client may come without a certificate all the same",
+    ),
+    Setting::new(
         "horizon",
         Group::History,
         Lens::Time(from_millis_to(1_000, 365 * DAY), |c| {
@@ -296,6 +362,21 @@ pub static SETTINGS: &[Setting] = &[
         Group::History,
         size(64 * KIB, 4 * GIB, |c| &mut c.log.options.segment_bytes),
         "After how many bytes another file of the log is begun",
+    ),
+    Setting::new(
+        "limits.requests",
+        Group::Requests,
+        Lens::Count(RangeInclusive::new(0, 1_000_000), |c| {
+            &mut c.auth.requests_per_second
+        }),
+        "Requests a second of one key, or of one address that shows none; 0 is no limit",
+    )
+    .more("Not counted from loopback, unless `limits.loopback` says so."),
+    Setting::new(
+        "limits.loopback",
+        Group::Requests,
+        Lens::Switch(|c| &mut c.auth.limits_loopback),
+        "Whether requests from loopback are counted, too",
     ),
     Setting::new(
         "limits.connections",
@@ -536,7 +617,7 @@ mod tests {
             assert!(keys.iter().all(|key| *key == setting.key), "{keys:?}");
             for nonsense in ["", "a b", "-1", "\u{1f980}"] {
                 let kept = setting.value(&config);
-                let is_text = matches!(setting.lens, Lens::Directory(_));
+                let is_text = matches!(setting.lens, Lens::Directory(_) | Lens::File(_));
                 if !is_text || nonsense.is_empty() {
                     assert!(
                         setting.set(&mut config, nonsense).is_none(),
