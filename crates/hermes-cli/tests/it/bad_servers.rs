@@ -39,6 +39,7 @@ const ALONE: &[&str] = &[
     "run",
     "up",
     "config",
+    "key",
     "log",
     "completions",
     "man",

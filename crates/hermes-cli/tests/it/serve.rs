@@ -34,10 +34,10 @@ fn the_first_line_says_where_it_listens_and_the_talk_what_to_type_next() {
 }
 
 #[test]
-fn it_listens_on_loopback_only_and_says_why() {
+fn it_listens_on_loopback_unless_it_has_keys_and_tls_and_says_why() {
     for open in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8001"] {
         let ran = run(&format!("serve --listen {open}")).exits(2).prints(&[]);
-        ran.says("this release has no keys")
+        ran.says("hermes key create")
             .says("--listen: listen is")
             .says("127.0.0.1:");
     }

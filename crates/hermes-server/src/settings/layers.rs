@@ -279,9 +279,9 @@ impl Merger {
         let is_reachable = !listen.ip().to_canonical().is_loopback();
         if is_reachable && tls.cert.is_none() && !plain_http {
             let expected = format!(
-                "a loopback address such as 127.0.0.1:{}, or TLS with tls.cert and tls.key: keys could \
-                 be read on their way to another address. Where the network itself is trusted, or a \
-                 proxy adds TLS, set plain_http",
+                "a loopback address such as 127.0.0.1:{}. Another one needs keys (`hermes key create`), \
+                 and TLS with tls.cert and tls.key, so that nobody reads them on their way; where the \
+                 network itself is trusted, or a proxy adds TLS, set plain_http",
                 listen.port()
             );
             self.push_whole("listen", &listen.to_string(), expected);
