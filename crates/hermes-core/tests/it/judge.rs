@@ -313,6 +313,7 @@ fn forgotten(revision: u64) -> Arc<Committed> {
         id: None,
         incarnation: None,
         state: None,
+        policy: None,
         time: Timestamp(0),
         actor: "fuzz".into(),
         cause: Cause::new("fuzz", ""),
