@@ -283,7 +283,7 @@ impl Reader {
 
 /// Reads a registration as generously as any server can be set to: how many and how long there may
 /// be is the server's to say, what makes sense at all is known here.
-fn judge(body: &serde_json::Value) -> Result<(), Problem> {
+pub(crate) fn judge(body: &serde_json::Value) -> Result<(), Problem> {
     let rules = BodyRules {
         json_depth: 100,
         metadata_members: 10_000,

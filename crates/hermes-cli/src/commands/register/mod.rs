@@ -20,6 +20,8 @@ use super::{Context, in_words, reason, service};
 use crate::args::{duration, pair};
 use crate::exit::Exit;
 use crate::failure::Failure;
+#[cfg(unix)]
+pub(crate) use file::judge;
 
 const EXAMPLES: &str = "\
 Examples:

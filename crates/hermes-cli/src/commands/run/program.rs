@@ -8,10 +8,10 @@ use hermes_core::address::{Host, Scheme};
 use hermes_core::name::{EndpointId, Name};
 use hermes_core::wire::answer::Seconds;
 use hermes_core::wire::problem::Problem;
-use hermes_core::wire::request::read_registration;
 use serde_json::{Map, Value, json};
 
 use super::restart::Restart;
+use crate::commands::register::judge;
 
 /// Where a command has to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Program {
         body
     }
 
-    /// Whether a server would take its registration: better known before the command is started.
+    /// Whether any server would take its registration: better known before the command is started.
     ///
     /// # Errors
     /// What is wrong about it.
@@ -136,8 +136,7 @@ impl Program {
             Port::Auto => 1,
             Port::Fixed(port) => port,
         };
-        let body = self.registration(port).to_string();
-        read_registration(body.as_bytes()).map(|_registration| ())
+        judge(&self.registration(port))
     }
 
     /// What is executed. Its arguments may hold what belongs in no log.

@@ -282,6 +282,7 @@ impl<'a> Registration<'a> {
 fn is_final(error: &ClientError) -> bool {
     match error {
         ClientError::Problem(problem) => matches!(problem.status, 400 | 401 | 403 | 413),
+        ClientError::Denied { .. } => true,
         _ => false,
     }
 }

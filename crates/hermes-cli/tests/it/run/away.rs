@@ -71,6 +71,19 @@ fn a_server_that_comes_back_as_it_was_is_simply_told_again() {
 }
 
 #[test]
+fn a_server_that_never_answers_holds_nothing_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let options = "--name web --port auto --drain-time 1h";
+    let mut running = Running::start(run_program(&url, options));
+    running.out.until(|line| line.contains("listening on "));
+    // It is being registered now; whoever accepts is not told anything.
+    let (_asked, _) = silent.accept().unwrap();
+    running.signal("TERM");
+    assert_eq!(running.wait().code(), Some(143));
+}
+
+#[test]
 fn a_lease_that_ran_out_is_begun_again() {
     let server = Server::start();
     let mut running = super::web(&server, "--ttl 1s");
