@@ -50,6 +50,7 @@ macro_rules! guides {
 }
 
 guides! {
+    checks: "checks.md",
     configuration: "configuration.md",
     first_steps: "first-steps.md",
     library: "library.md",
