@@ -688,7 +688,6 @@ fn targets(rows: &mut Vec<Row>) {
         "/HEALTH",
         "/.git/config",
         "/wp-login.php",
-        "/api/v1/services/web/policy",
         "/actuator/env",
         "/api/v1/../v1/services",
     ] {
