@@ -31,7 +31,7 @@ def mended(body, operation):
         body["tags"] = [tag for tag in body["tags"] if not longer(tag, 128)]
     if longer(json.dumps(body.get("metadata"), ensure_ascii=False), 16 * 1024):
         del body["metadata"]
-    if operation in ("register", "registerByAddress"):
+    if operation in ("register", "registerByAddress", "putPolicy"):
         mend_registration(body)
     if operation == "registerByAddress":
         mend_address(body)
