@@ -35,8 +35,11 @@ impl Host {
                 .map_err(|_error| AddressError::Host("no IPv6 address in []"))?;
             return Ok(Self(address.to_string().into()));
         }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self(address.to_string().into()));
+        match text.parse::<IpAddr>() {
+            // Of this there is only one spelling.
+            Ok(IpAddr::V4(_)) => return Ok(Self(text.into())),
+            Ok(IpAddr::V6(address)) => return Ok(Self(address.to_string().into())),
+            Err(_no_literal) => {}
         }
         if text.len() > HOST_LENGTH_MAX {
             return Err(AddressError::Host("it has more than 253 bytes"));
@@ -53,7 +56,7 @@ impl Host {
                 "it looks like an IPv4 address, but is not one",
             ));
         }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        Ok(Self(lower_cased(text)))
     }
 
     /// The host as text, IPv6 without brackets.
@@ -76,6 +79,14 @@ impl Host {
         } else {
             format!("{}:{port}", self.0)
         }
+    }
+}
+
+fn lower_cased(text: &str) -> Arc<str> {
+    if text.bytes().any(|b| b.is_ascii_uppercase()) {
+        text.to_ascii_lowercase().into()
+    } else {
+        text.into()
     }
 }
 
@@ -120,7 +131,7 @@ impl Scheme {
                 "a letter first, then letters, digits, + - .",
             ));
         }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        Ok(Self(lower_cased(text)))
     }
 
     /// Plain HTTP, the scheme that is meant when none is said.

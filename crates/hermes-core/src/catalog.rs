@@ -200,40 +200,29 @@ impl Catalog {
 
     /// The service to be changed at `revision`; made known when it is not.
     fn service_mut(&mut self, revision: Revision, key: &ServiceKey) -> &mut ServiceView {
-        let budget = Arc::clone(&self.budget);
-        let namespace = self.namespace_mut(revision, &key.namespace);
-        let known = namespace.services.get(key.name.as_str()).is_some();
-        if !known {
-            namespace.names = Arc::default();
-            let view = Arc::new(ServiceView::new(key.clone(), revision, budget));
-            namespace.services.insert(key.name.clone(), view);
-            self.services += 1;
-        }
-        let namespace = self.namespace_mut(revision, &key.namespace);
-        let service = namespace.services.get_mut(key.name.as_str());
-        let view = Arc::make_mut(service.expect("it was put there above when it was missing"));
+        let Self {
+            namespaces,
+            services,
+            budget,
+            seed,
+            ..
+        } = self;
+        let namespace = namespace_mut(namespaces, *seed, revision, &key.namespace);
+        let names = &mut namespace.names;
+        let make = || {
+            *services += 1;
+            *names = Arc::default();
+            let view = ServiceView::new(key.clone(), revision, Arc::clone(budget));
+            Arc::new(view)
+        };
+        let view = namespace.services.get_or_insert_with(&key.name, make);
+        let view = Arc::make_mut(view);
         view.touch(revision);
         view
     }
 
-    fn namespace_mut(&mut self, revision: Revision, name: &Name) -> &mut NamespaceView {
-        if self.namespaces.get(name.as_str()).is_none() {
-            let view = NamespaceView {
-                name: name.clone(),
-                revision,
-                services: Trie::new(self.seed),
-                names: Arc::default(),
-            };
-            self.namespaces.insert(name.clone(), Arc::new(view));
-        }
-        let namespace = self.namespaces.get_mut(name.as_str());
-        let view = Arc::make_mut(namespace.expect("it was put there above when it was missing"));
-        view.revision = view.revision.max(revision);
-        view
-    }
-
     fn forget(&mut self, revision: Revision, key: &ServiceKey) {
-        let namespace = self.namespace_mut(revision, &key.namespace);
+        let namespace = namespace_mut(&mut self.namespaces, self.seed, revision, &key.namespace);
         if let Some(view) = namespace.services.remove(key.name.as_str()) {
             view.endpoints
                 .iter()
@@ -249,7 +238,7 @@ impl Catalog {
 impl Catalog {
     /// A namespace, with the last change of any service in it.
     pub fn restore_namespace(&mut self, name: &Name, revision: Revision) {
-        self.namespace_mut(revision, name);
+        namespace_mut(&mut self.namespaces, self.seed, revision, name);
     }
 
     /// A service, still without endpoints.
@@ -283,6 +272,26 @@ impl Catalog {
     pub fn restore_revision(&mut self, revision: Revision) {
         self.revision = revision;
     }
+}
+
+/// The namespace to be changed at `revision`; made known when it is not.
+fn namespace_mut<'a>(
+    namespaces: &'a mut Trie<Arc<NamespaceView>>,
+    seed: u64,
+    revision: Revision,
+    name: &Name,
+) -> &'a mut NamespaceView {
+    let make = || {
+        Arc::new(NamespaceView {
+            name: name.clone(),
+            revision,
+            services: Trie::new(seed),
+            names: Arc::default(),
+        })
+    };
+    let view = Arc::make_mut(namespaces.get_or_insert_with(name, make));
+    view.revision = view.revision.max(revision);
+    view
 }
 
 impl NamespaceView {

@@ -43,6 +43,13 @@ impl Name {
                 max: NAME_LENGTH_MAX,
             });
         }
+        let is_folded = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if text.bytes().all(is_folded) && !text.starts_with('-') && !text.ends_with('-') {
+            return Ok(Self {
+                folded: text.into(),
+                given: None,
+            });
+        }
         if let Some(found) = text
             .chars()
             .find(|c| !c.is_ascii_alphanumeric() && !"-_".contains(*c))
@@ -156,10 +163,8 @@ impl EndpointId {
                 allowed: "a letter or digit first",
             });
         }
-        let wrong = text
-            .chars()
-            .find(|c| !c.is_ascii_alphanumeric() && !"._:-".contains(*c));
-        if let Some(found) = wrong {
+        let may_stand = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+        if let Some(found) = text.chars().find(|c| !may_stand(*c)) {
             return Err(NameError::Character {
                 found,
                 allowed: "A-Z, a-z, 0-9 and . _ : -",

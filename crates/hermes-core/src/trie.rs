@@ -97,6 +97,22 @@ impl<V: Clone> Trie<V> {
             .map(|e| &mut e.value)
     }
 
+    /// The value of `name`, to be changed as by [`Trie::get_mut`]; made when there is none.
+    pub fn get_or_insert_with(&mut self, name: &Name, make: impl FnOnce() -> V) -> &mut V {
+        let hash = self.hash(name.as_str());
+        let is_it = |e: &Entry<V>| e.hash == hash && e.name == *name;
+        if !leaf_of(&mut self.root, hash).iter().any(is_it) {
+            let (name, value) = (name.clone(), make());
+            insert_new(&mut self.root, 0, Entry { hash, name, value });
+            self.length += 1;
+        }
+        let mut entries = leaf_of(&mut self.root, hash).iter_mut();
+        let entry = entries.find(|entry| is_it(entry));
+        &mut entry
+            .expect("it was put there above when it was missing")
+            .value
+    }
+
     /// Sets the value of `name`, and gives back the one it had.
     pub fn insert(&mut self, name: Name, value: V) -> Option<V> {
         if let Some(old) = self.get_mut(name.as_str()) {
@@ -264,6 +280,9 @@ mod tests {
                 let key = name(key);
                 if step == 0 {
                     prop_assert_eq!(trie.remove(key.as_str()), model.remove(&key));
+                } else if step == 1 {
+                    let found = *trie.get_or_insert_with(&key, || at);
+                    prop_assert_eq!(found, *model.entry(key).or_insert(at));
                 } else {
                     prop_assert_eq!(trie.insert(key.clone(), at), model.insert(key, at));
                 }

@@ -17,12 +17,10 @@ use crate::limits::{BodyRules, CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_
 use crate::name::Name;
 
 /// The checks of a registration, from the items of its list.
-pub(super) fn read_checks(
-    items: Vec<(String, Value)>,
-    rules: BodyRules,
-) -> Result<Vec<Check>, Problem> {
+pub(super) fn read_checks(items: Vec<Value>, rules: BodyRules) -> Result<Vec<Check>, Problem> {
     let mut checks: Vec<Check> = Vec::with_capacity(items.len());
-    for (pointer, item) in items {
+    for (at, item) in items.into_iter().enumerate() {
+        let pointer = format!("/checks/{at}");
         let check = read_check(Fields::of(item, pointer.clone())?.under(rules))?;
         if checks.iter().any(|other| other.name == check.name) {
             let what = format!(
@@ -142,9 +140,11 @@ fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
     })?;
     http.method = method.unwrap_or(http.method);
     if let Some(items) = fields.list("expect_status", 32)? {
+        let list = fields.pointer("expect_status");
         http.expect_status = items
-            .into_iter()
-            .map(|(at, item)| read_status(&at, &item))
+            .iter()
+            .enumerate()
+            .map(|(at, item)| read_status(&format!("{list}/{at}"), item))
             .collect::<Result<_, _>>()?;
         if http.expect_status.is_empty() {
             let what = "without a status nothing could ever be healthy; leave it out instead";

@@ -41,7 +41,14 @@ pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
 
 /// The same under other rules than the default.
 pub(super) fn read_object_under(body: &[u8], rules: BodyRules) -> Result<Fields, Problem> {
-    let (depth, max) = (depth_of(body), rules.json_depth);
+    let max = rules.json_depth;
+    // No text is nested more deeply than it has brackets, and most have few.
+    let brackets = body.iter().filter(|byte| matches!(byte, b'{' | b'['));
+    let depth = if brackets.count() > max {
+        depth_of(body)
+    } else {
+        0
+    };
     if depth > max {
         let detail = format!(
             "The JSON is nested {depth} levels deep; at most {max} are read. Send it flatter."
@@ -149,26 +156,18 @@ impl Fields {
         }
     }
 
-    /// Takes a list out, with the pointer of each item.
+    /// Takes a list out.
     ///
     /// # Errors
     /// When the member is something else, or has more than `max` items.
-    pub fn list(
-        &mut self,
-        name: &'static str,
-        max: usize,
-    ) -> Result<Option<Vec<(String, Value)>>, Problem> {
-        let Some(value) = self.take(name) else {
-            return Ok(None);
-        };
-        let pointer = self.pointer(name);
-        match value {
-            Value::Array(items) if items.len() > max => Err(too_many(&pointer, items.len(), max)),
-            Value::Array(items) => {
-                let place = |(at, item)| (format!("{pointer}/{at}"), item);
-                Ok(Some(items.into_iter().enumerate().map(place).collect()))
+    pub fn list(&mut self, name: &'static str, max: usize) -> Result<Option<Vec<Value>>, Problem> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::Array(items)) if items.len() > max => {
+                Err(too_many(&self.pointer(name), items.len(), max))
             }
-            other => Err(expected(&pointer, "a list", &other)),
+            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(other) => Err(expected(&self.pointer(name), "a list", &other)),
         }
     }
 
@@ -297,15 +296,16 @@ pub fn unknown_word(pointer: &str, word: &str, words: &[&str]) -> Problem {
     }
 }
 
-/// The string `value`.
+/// The items of the list at `pointer` as strings.
 ///
 /// # Errors
-/// When it is something else.
-pub fn string_of(pointer: &str, value: Value) -> Result<String, Problem> {
-    match value {
+/// When one of them is something else.
+pub fn strings_of(pointer: &str, items: Vec<Value>) -> Result<Vec<String>, Problem> {
+    let string = |(at, item)| match item {
         Value::String(text) => Ok(text),
-        other => Err(expected(pointer, "a string", &other)),
-    }
+        other => Err(expected(&format!("{pointer}/{at}"), "a string", &other)),
+    };
+    items.into_iter().enumerate().map(string).collect()
 }
 
 /// The whole number `value`.

@@ -3,7 +3,7 @@
 //! `last_heartbeat` moves without a change. It is 24 bytes long whatever it says, so it is written
 //! over the one that was encoded, and an encoded endpoint stays good until its next change.
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{
@@ -11,9 +11,11 @@ use super::answer::{
     ServiceEndpoint,
 };
 use super::check::check_json;
+use super::writer::{ObjectWriter, write_object};
+use crate::address::url_of;
 use crate::change::Committed;
 use crate::check::Check;
-use crate::endpoint::{CheckFinding, Endpoint, EndpointState, Overrides};
+use crate::endpoint::{CheckFinding, Endpoint, EndpointState, MAIN_PORT, Overrides};
 use crate::explain::{ProbeTimes, next_action, why_not_ready};
 use crate::time::{Moment, TIMESTAMP_LENGTH, Timestamp};
 
@@ -28,15 +30,8 @@ pub(crate) struct EncodedEndpoint {
 
 impl EncodedEndpoint {
     fn new(endpoint: &Endpoint) -> Self {
-        const BEFORE: &[u8] = b"\"last_heartbeat\":\"";
         let heard = endpoint.pulse.last_heartbeat();
-        let json = to_json(&Form { endpoint, heard });
-        // Everything before it is a string, whose quotes would be escaped, or a `ports` member,
-        // whose values are objects: the first match is the member itself.
-        let quotes = json.iter().enumerate().filter(|(_, byte)| **byte == b'"');
-        let mut quotes = quotes.map(|(at, _)| at);
-        let found = quotes.find(|at| json[*at..].starts_with(BEFORE));
-        let heartbeat_at = found.map_or(0, |at| at + BEFORE.len());
+        let (json, heartbeat_at) = encode(endpoint, heard);
         Self {
             json: json.into(),
             heartbeat_at,
@@ -166,70 +161,61 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     json
 }
 
-/// An endpoint about to be encoded: as [`ServiceEndpoint`], member by member, without a copy of it.
-struct Form<'a> {
-    endpoint: &'a Endpoint,
-    heard: Timestamp,
+/// The endpoint as [`ServiceEndpoint`] is encoded, member by member and without a copy of it; with the
+/// place where its last heartbeat stands.
+fn encode(endpoint: &Endpoint, heard: Timestamp) -> (Vec<u8>, usize) {
+    const TYPICAL: usize = 1_024;
+    let mut json = Vec::with_capacity(TYPICAL);
+    let (state, registration) = (&endpoint.state, endpoint.registration());
+    let mut form = ObjectWriter::begin(&mut json);
+    form.text("name", endpoint.service.name.as_str());
+    form.text("namespace", endpoint.service.namespace.as_str());
+    form.text("id", endpoint.id.as_str());
+    form.value("incarnation", &endpoint.incarnation.0);
+    form.text("host", registration.address.host.as_str());
+    form.value("port", &registration.address.port);
+    form.text("url", &registration.address.url);
+    write_ports(form.member("ports"), endpoint);
+    form.text("environment", registration.platform.word());
+    form.text("health_status", state.health().word());
+    form.text("health_reason", &bounded(endpoint.health_reason()));
+    form.value("ready", &endpoint.is_ready());
+    form.value("flags", &endpoint.flags());
+    let heartbeat_at = form.time("last_heartbeat", heard);
+    form.time("registered_at", state.registered_at);
+    form.time("since", state.since);
+    form.value("ttl", &registration.ttl.map(Seconds::from));
+    if state.overrides.metadata.is_empty() {
+        write_object(form.member("metadata"), &registration.metadata);
+    } else {
+        write_object(form.member("metadata"), &endpoint.metadata());
+    }
+    form.value("tags", &endpoint.tags());
+    match endpoint.zone() {
+        Some(zone) => form.text("zone", zone),
+        None => form.value("zone", &()),
+    }
+    form.value("weight", &endpoint.weight());
+    form.value("revision", &endpoint.revision.0);
+    form.end();
+    (json, heartbeat_at)
 }
 
-impl Serialize for Form<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { endpoint, heard } = *self;
-        let (state, registration) = (&endpoint.state, endpoint.registration());
-        let mut form = serializer.serialize_struct("ServiceEndpoint", 22)?;
-        form.serialize_field("name", endpoint.service.name.as_str())?;
-        form.serialize_field("namespace", endpoint.service.namespace.as_str())?;
-        form.serialize_field("id", endpoint.id.as_str())?;
-        form.serialize_field("incarnation", &endpoint.incarnation.0)?;
-        form.serialize_field("host", registration.address.host.as_str())?;
-        form.serialize_field("port", &registration.address.port)?;
-        form.serialize_field("url", &*registration.address.url)?;
-        form.serialize_field("ports", &Ports(endpoint))?;
-        form.serialize_field("environment", registration.platform.word())?;
-        form.serialize_field("health_status", state.health().word())?;
-        form.serialize_field("health_reason", &bounded(endpoint.health_reason()))?;
-        form.serialize_field("ready", &endpoint.is_ready())?;
-        form.serialize_field("flags", &endpoint.flags())?;
-        form.serialize_field("last_heartbeat", &Text(heard))?;
-        form.serialize_field("registered_at", &Text(state.registered_at))?;
-        form.serialize_field("since", &Text(state.since))?;
-        form.serialize_field("ttl", &registration.ttl.map(Seconds::from))?;
-        if state.overrides.metadata.is_empty() {
-            form.serialize_field("metadata", &registration.metadata)?;
+fn write_ports(out: &mut Vec<u8>, endpoint: &Endpoint) {
+    let address = &endpoint.registration().address;
+    let mut all = ObjectWriter::begin(out);
+    for (name, port) in &endpoint.registration().ports {
+        let mut one = ObjectWriter::begin(all.member(name.as_str()));
+        one.value("port", &port.port);
+        one.text("scheme", port.scheme.as_str());
+        if name.as_str() == MAIN_PORT {
+            one.text("url", &address.url);
         } else {
-            form.serialize_field("metadata", &endpoint.metadata())?;
+            one.text("url", &url_of(&port.scheme, &address.host, port.port));
         }
-        form.serialize_field("tags", endpoint.tags())?;
-        form.serialize_field("zone", &endpoint.zone())?;
-        form.serialize_field("weight", &endpoint.weight())?;
-        form.serialize_field("revision", &endpoint.revision.0)?;
-        form.end()
+        one.end();
     }
-}
-
-/// The named ports of an endpoint.
-struct Ports<'a>(&'a Endpoint);
-
-impl Serialize for Ports<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ports = &self.0.registration().ports;
-        serializer.collect_map(ports.iter().map(|(name, port)| {
-            let url = self.0.url_of_port(name.as_str()).unwrap_or_default();
-            let scheme = port.scheme.as_str().into();
-            let port = port.port;
-            (name.as_str(), PortAnswer { port, scheme, url })
-        }))
-    }
-}
-
-/// A moment as it is written.
-struct Text(Timestamp);
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self.0.to_text();
-        serializer.serialize_str(str::from_utf8(&text).unwrap_or_default())
-    }
+    all.end();
 }
 
 fn answer_of(endpoint: &Endpoint, heard: Timestamp) -> ServiceEndpoint {

@@ -11,6 +11,7 @@ mod json;
 pub mod problem;
 pub mod request;
 mod strict;
+mod writer;
 
 pub(crate) use json::EncodedEndpoint;
 pub use json::{change_json, depth_of, endpoint_detail};

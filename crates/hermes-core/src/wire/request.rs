@@ -12,9 +12,10 @@ pub use super::check::check_json;
 use super::check::{check_ports_exist, read_checks};
 use super::fields::{
     Fields, duration_of, expected, integer_of, invalid, is_between, pointer_to, read_object,
-    read_object_under, string_of, too_many,
+    read_object_under, strings_of, too_many,
 };
 use super::problem::{Problem, code};
+use super::writer::write_object;
 use crate::address::{Address, AddressError, Host, Scheme};
 use crate::change::Revision;
 use crate::check::{Check, EVIDENCE_LENGTH_MAX};
@@ -296,7 +297,7 @@ pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
         platform: read_platform(&mut fields)?,
         exclude: match fields.list("exclude", SELECTION_LIST_MAX)? {
             None => Vec::new(),
-            Some(items) => strings(items)?,
+            Some(items) => strings_of("/exclude", items)?,
         },
         port: read_port_name(&mut fields)?,
         fallback_any: fields
@@ -331,9 +332,9 @@ fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
         .integer("port", 1, u64::from(u16::MAX))?
         .and_then(|port| u16::try_from(port).ok());
     let scheme = fields.string("scheme")?;
-    let wrong = |name: &str| {
-        let pointer = fields.pointer(name);
-        move |error: AddressError| invalid(&pointer, &error.to_string())
+    let fields = &*fields;
+    let wrong = |name: &'static str| {
+        move |error: AddressError| invalid(&fields.pointer(name), &error.to_string())
     };
     let host = host
         .map(|host| Host::parse(&host))
@@ -366,7 +367,7 @@ fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
 }
 
 fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, Port>, Problem> {
-    let main = Name::parse(MAIN_PORT).expect("the word `main` is a name");
+    let main = Name::main_port();
     let main_port = Port {
         port: address.port,
         scheme: address.scheme.clone(),
@@ -432,7 +433,7 @@ fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Prob
     if metadata.len() > members_max {
         return Err(too_many("/metadata", metadata.len(), members_max));
     }
-    let bytes = serde_json::to_vec(&metadata).map_or(usize::MAX, |json| json.len());
+    let bytes = json_length(&metadata);
     if bytes > bytes_max {
         let what = format!("it has {bytes} bytes, at most {bytes_max} are allowed");
         return Err(invalid("/metadata", &what));
@@ -440,11 +441,18 @@ fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Prob
     Ok(Some(metadata))
 }
 
+/// How long an object is as JSON.
+fn json_length(members: &Map<String, Value>) -> usize {
+    let mut json = Vec::new();
+    write_object(&mut json, members);
+    json.len()
+}
+
 fn read_tags(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
     let Some(items) = fields.list("tags", fields.rules.tags)? else {
         return Ok(None);
     };
-    let (tags, max) = (strings(items)?, fields.rules.tag_length);
+    let (tags, max) = (strings_of("/tags", items)?, fields.rules.tag_length);
     match tags
         .iter()
         .position(|tag| tag.is_empty() || tag.len() > max)
@@ -535,13 +543,6 @@ pub(super) fn bounded_text(
         return Err(invalid(&fields.pointer(name), &what));
     }
     Ok(text)
-}
-
-fn strings(items: Vec<(String, Value)>) -> Result<Vec<String>, Problem> {
-    items
-        .into_iter()
-        .map(|(pointer, item)| string_of(&pointer, item))
-        .collect()
 }
 
 /// A problem about a name, with what is wrong about it.

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::fields::{invalid, segment};
@@ -110,14 +111,19 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                *self.twice.borrow_mut() = Some(segment(&name));
-                return Err(A::Error::custom("a member stands twice"));
-            }
+            let room = match object.entry(name) {
+                Entry::Vacant(room) => room,
+                Entry::Occupied(twice) => {
+                    *self.twice.borrow_mut() = Some(segment(twice.key()));
+                    return Err(A::Error::custom("a member stands twice"));
+                }
+            };
             match members.next_value_seed(self) {
-                Ok(value) => drop(object.insert(name, value)),
+                Ok(value) => {
+                    room.insert(value);
+                }
                 Err(error) => {
-                    self.below(&name);
+                    self.below(room.key());
                     return Err(error);
                 }
             }

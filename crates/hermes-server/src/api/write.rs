@@ -30,6 +30,8 @@ use super::{Call, body, parse_name};
 
 /// Heartbeats in a lease: a client that misses two still keeps it.
 const HEARTBEATS_PER_LEASE: f64 = 3.0;
+/// Bytes around the endpoint in the answer to a registration, roughly.
+const ROUND_ENDPOINT: usize = 64;
 
 impl Call<'_> {
     /// `PUT …/endpoints/{id}`
@@ -141,8 +143,10 @@ impl Call<'_> {
         };
         let outcome = self.submit(command).await?;
         let interval = ttl.map(|ttl| Seconds(ttl.as_secs_f64() / HEARTBEATS_PER_LEASE));
-        let mut json = b"{\"endpoint\":".to_vec();
-        endpoint_of(&outcome, &service, &id)?.write_json(&mut json);
+        let endpoint = endpoint_of(&outcome, &service, &id)?;
+        let mut json = Vec::with_capacity(ROUND_ENDPOINT + endpoint.json_size_hint());
+        json.extend_from_slice(b"{\"endpoint\":");
+        endpoint.write_json(&mut json);
         let interval = serde_json::to_string(&interval).unwrap_or_default();
         let changed = outcome.changed;
         let rest = format!(",\"heartbeat_interval\":{interval},\"changed\":{changed}}}");
