@@ -25,6 +25,9 @@ use crate::serve::tls::{Tls, TlsError};
 /// How long a goodbye waits for the changes before it, in milliseconds.
 const HEARD_WITHIN_MILLIS: u32 = 200;
 
+/// How long the engine may take to end: a little more than the last snapshot of a log may.
+const ENDS_WITHIN: Duration = Duration::from_secs(6);
+
 /// A server that is bound and ready to serve.
 #[derive(Debug)]
 pub struct Server {
@@ -271,6 +274,8 @@ impl Server {
             tracing::warn!("some requests were not finished in time and are cut off");
         }
         engine.stop();
+        // The log ends in order, and may write down the state before.
+        tokio::time::timeout(ENDS_WITHIN, engine.ended()).await.ok();
     }
 
     async fn finish(self, connections: serve::Connections) {

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ChangeKind, Expected, Planned};
 use hermes_core::command::Command;
@@ -20,7 +21,7 @@ pub(super) struct Batch {
     pub(super) planned: Vec<Planned>,
     /// The asks, each with the number of its changes.
     pub(super) asks: Vec<(Ask, usize)>,
-    touched: HashMap<ServiceKey, Touched>,
+    touched: HashMap<ServiceKey, Touched, RandomState>,
     new_services: usize,
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Batch {
 #[derive(Debug, Default)]
 struct Touched {
     whole: bool,
-    ids: HashSet<EndpointId>,
+    ids: HashSet<EndpointId, RandomState>,
     new_endpoints: usize,
 }
 

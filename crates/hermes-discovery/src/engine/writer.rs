@@ -133,6 +133,7 @@ impl<L: Log> Writer<L> {
         self.shared.stop.send_replace(true);
         // Asks that are dropped, here and with what waits, are answered as stopping.
         self.lanes.close().await;
+        self.log.finish(&Arc::new(self.catalog.clone())).await;
     }
 
     /// Waits for the first ask of any lane; `false` when the engine was stopped.

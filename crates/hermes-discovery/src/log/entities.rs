@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use hermes_core::change::{Change, Entity, Expected, Planned, Revision};
+use foldhash::fast::RandomState;
+use hermes_core::catalog::Catalog;
+use hermes_core::change::{Entity, Expected, Planned, Revision};
 
 use super::Appended;
 
 /// The revision of the last change of every entity that is there.
 #[derive(Debug, Default)]
 pub struct Entities {
-    revisions: HashMap<Entity, Revision>,
+    revisions: HashMap<Entity, Revision, RandomState>,
 }
 
 /// A batch that was judged and numbered, and how to take that back.
@@ -23,6 +25,26 @@ pub struct Numbered {
 }
 
 impl Entities {
+    /// The entities of `catalog`.
+    #[must_use]
+    pub fn of(catalog: &Catalog) -> Self {
+        let count = catalog.services().map(|service| service.endpoints.len());
+        let mut revisions = HashMap::with_capacity_and_hasher(count.sum(), RandomState::default());
+        for service in catalog.services() {
+            for endpoint in &service.endpoints {
+                let entity = (service.key.clone(), Some(endpoint.id.clone()));
+                revisions.insert(entity, endpoint.revision);
+            }
+        }
+        Self { revisions }
+    }
+
+    /// How many are there.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.revisions.len()
+    }
+
     /// Judges each change of a batch by its precondition, and numbers those that hold, from the
     /// revision after `last`.
     pub fn number(&mut self, batch: &[Planned], last: Revision) -> Numbered {
@@ -39,14 +61,17 @@ impl Entities {
                 Expected::Absent => found.is_none(),
                 Expected::At(revision) => found == Some(revision),
             };
-            numbered.appended.push(if holds {
-                numbered.last = Revision(numbered.last.0 + 1);
-                numbered.before.push((entity, found));
-                self.note(&planned.change, numbered.last);
-                Appended::At(numbered.last)
-            } else {
-                Appended::Conflict
-            });
+            if !holds {
+                numbered.appended.push(Appended::Conflict);
+                continue;
+            }
+            numbered.last = Revision(numbered.last.0 + 1);
+            match planned.change.state {
+                Some(_) => drop(self.revisions.insert(entity.clone(), numbered.last)),
+                None => drop(self.revisions.remove(&entity)),
+            }
+            numbered.before.push((entity, found));
+            numbered.appended.push(Appended::At(numbered.last));
         }
         numbered
     }
@@ -59,19 +84,5 @@ impl Entities {
                 None => drop(self.revisions.remove(&entity)),
             }
         }
-    }
-
-    /// Takes note of a change that is in the log.
-    pub fn note(&mut self, change: &Change, revision: Revision) {
-        if change.state.is_some() {
-            self.revisions.insert(change.entity(), revision);
-        } else {
-            self.revisions.remove(&change.entity());
-        }
-    }
-
-    /// Takes note of an entity that is there.
-    pub fn put(&mut self, entity: Entity, revision: Revision) {
-        self.revisions.insert(entity, revision);
     }
 }

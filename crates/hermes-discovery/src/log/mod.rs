@@ -121,6 +121,13 @@ pub trait Log: Send + Sync + 'static {
     /// down. Must not take long.
     fn published(&mut self, _catalog: &Arc<Catalog>) {}
 
+    /// Shows the log the last state, when nothing will be appended any more, in case it wants to write
+    /// it down for the sake of the next start. The end of a server waits for it, so it must not take
+    /// long.
+    fn finish(&mut self, _catalog: &Arc<Catalog>) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Appends the changes in order, as one commit: when this returns, those that are
     /// [`Appended::At`] a revision are durable, and revisions only grow. An empty batch only finds
     /// out whether the log can be written.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use hermes_core::catalog::Catalog;
-use hermes_core::change::{ClusterId, Revision};
+use hermes_core::change::{Change, ClusterId, Revision};
 use hermes_core::limits::Limits;
 use hermes_core::time::Now;
 
@@ -135,7 +135,7 @@ fn each_segment<D: Disk>(
     disk: &D,
     cluster: ClusterId,
     segments: &[Revision],
-    mut look: impl FnMut(String, usize, Counted) -> io::Result<()>,
+    mut look: impl FnMut(String, usize, Counted<Change>) -> io::Result<()>,
 ) -> io::Result<()> {
     for (after, upto) in ranges(segments) {
         let name = segment_name(after);

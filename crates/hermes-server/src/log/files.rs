@@ -333,6 +333,11 @@ impl<D: Disk> Files<D> {
         file.sync()
     }
 
+    /// Begins a segment that nobody will write to, because a snapshot stands where it begins.
+    pub(super) fn begin_last(&mut self, (disk, cluster): (&D, ClusterId)) -> io::Result<()> {
+        self.begin_segment((disk, cluster)).map(drop)
+    }
+
     /// Every change after this revision is there, as far as is known.
     pub(super) fn begins_after(&self) -> Revision {
         let first = self.segments.first().copied().unwrap_or(self.last);

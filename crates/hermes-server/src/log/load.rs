@@ -1,17 +1,20 @@
 //! Loading: the newest sound snapshot, and every change after it that counts.
 
-use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use hermes_core::catalog::Catalog;
-use hermes_core::change::{Change, Revision};
+use hermes_core::change::{Change, ClusterId, Revision};
 use hermes_core::time::Now;
 use hermes_discovery::log::Entities;
 
 use super::disk::Disk;
 use super::files::{read_whole, segment_name, snapshot_name};
-use super::segment::{Damage, Scanned, scan};
+use super::in_order::in_order;
+use super::record::Wrong;
+use super::segment::{Damage, Scanned, read_change, scan_stored};
 use super::{Shared, segment, snapshot};
 
 /// What loading found beside the state.
@@ -50,17 +53,41 @@ pub(super) fn load<D: Disk>(
     };
     load_snapshot(shared, (&segments, &snapshots), catalog, &mut loaded, now)?;
     let base = catalog.revision();
-    for (after, upto) in ranges(&segments).filter(|(_, upto)| upto.is_none_or(|upto| upto > base)) {
-        load_segment(shared, (after, upto), catalog, &mut loaded, now)
-            .map_err(|error| format!("{} cannot be read: {error}", segment_name(after)))?;
-    }
-    for service in catalog.services() {
-        for endpoint in &service.endpoints {
-            let entity = (service.key.clone(), Some(endpoint.id.clone()));
-            loaded.entities.put(entity, endpoint.revision);
-        }
-    }
+    let counts = |(_, upto): &(Revision, Option<Revision>)| upto.is_none_or(|upto| upto > base);
+    each_whole(
+        shared,
+        ranges(&segments).filter(counts),
+        |name, bytes, (after, upto)| {
+            let which = (shared.cluster, after, upto);
+            load_segment((name, bytes), which, catalog, &mut loaded, now);
+        },
+    )?;
+    loaded.entities = Entities::of(catalog);
     Ok(loaded)
+}
+
+/// Reads one segment after the other, each while the one before it is looked at.
+fn each_whole<D: Disk>(
+    shared: &Shared<D>,
+    segments: impl Iterator<Item = (Revision, Option<Revision>)> + Send,
+    mut look: impl FnMut(&str, &[u8], (Revision, Option<Revision>)),
+) -> Result<(), String> {
+    let read = |(after, upto)| {
+        let name = segment_name(after);
+        let bytes = read_whole(&shared.disk, &name);
+        let bytes = bytes.map_err(|error| format!("{name} cannot be read: {error}"))?;
+        Ok::<_, String>((name, bytes, (after, upto)))
+    };
+    thread::scope(|scope| {
+        // None waits: there are two at a time.
+        let (reader, read_ahead) = sync_channel(0);
+        scope.spawn(move || segments.map(read).try_for_each(|read| reader.send(read)));
+        read_ahead.into_iter().try_for_each(|read| {
+            let (name, bytes, which) = read?;
+            look(&name, &bytes, which);
+            Ok(())
+        })
+    })
 }
 
 /// Each segment with the last revision that counts in it; the newest goes as far as it goes.
@@ -120,47 +147,85 @@ fn load_snapshot<D: Disk>(
     ))
 }
 
-fn load_segment<D: Disk>(
-    shared: &Shared<D>,
-    (after, upto): (Revision, Option<Revision>),
+/// Makes the changes of a segment part of the catalog. They are read on every processor, and applied
+/// one after the other.
+fn load_segment(
+    (name, bytes): (&str, &[u8]),
+    (cluster, after, upto): (ClusterId, Revision, Option<Revision>),
     catalog: &mut Catalog,
     loaded: &mut Loaded,
     now: Now,
-) -> io::Result<()> {
-    let name = segment_name(after);
-    let scanned = read_segment(shared, after)?;
-    let counted = count(scanned, catalog.revision(), upto);
-    loaded.damage.extend(told(&name, &counted.damage));
+) {
+    /// Changes that are read in one piece.
+    const PIECE: usize = 128;
+    let counted = count(scan_stored(bytes, cluster, after), catalog.revision(), upto);
+    loaded.damage.extend(told(name, &counted.damage));
     loaded
         .damage
         .extend(counted.missing.iter().map(told_missing));
-    loaded.unfinished.extend(told(&name, &counted.unfinished));
+    loaded.unfinished.extend(told(name, &counted.unfinished));
     if let Some(missing) = counted.missing.last() {
         loaded.missing_upto = Revision(*missing.end());
     }
     let certain = counted.changes.len() - counted.doubtful;
-    for (n, (revision, change)) in counted.changes.into_iter().enumerate() {
-        let change = Arc::new(change);
-        catalog.apply(revision, &change, now);
-        loaded.changes += 1;
-        if n >= certain {
-            loaded.doubtful.push((revision, change));
+    let read = |piece: &[(Revision, &[u8])]| -> Vec<_> {
+        let read = |(revision, stored): &(Revision, &[u8])| (*revision, read_change(stored));
+        piece.iter().map(read).collect()
+    };
+    let mut taken = 0;
+    let take = |piece: Vec<(Revision, Result<Change, Wrong>)>| {
+        for (revision, change) in piece {
+            let is_doubtful = taken >= certain;
+            taken += 1;
+            match change {
+                Ok(change) => loaded.apply(catalog, (revision, change), is_doubtful, now),
+                Err(wrong) if is_doubtful => {
+                    let what = format!("{name}: revision {revision} cannot be read: {wrong}");
+                    loaded.unfinished.push(what);
+                    return Err(Revision(revision.0 - 1));
+                }
+                Err(wrong) => loaded.miss(name, revision, &wrong),
+            }
         }
-    }
-    catalog.restore_revision(counted.last);
-    Ok(())
+        Ok(())
+    };
+    let last = match in_order(counted.changes.chunks(PIECE), read, take) {
+        Ok(()) => counted.last,
+        Err(last) => last,
+    };
+    catalog.restore_revision(last);
 }
 
-fn read_segment<D: Disk>(shared: &Shared<D>, after: Revision) -> io::Result<Scanned> {
-    let bytes = read_whole(&shared.disk, &segment_name(after))?;
-    Ok(scan(&bytes, shared.cluster, after))
+impl Loaded {
+    fn apply(
+        &mut self,
+        catalog: &mut Catalog,
+        (revision, change): (Revision, Change),
+        is_doubtful: bool,
+        now: Now,
+    ) {
+        let change = Arc::new(change);
+        catalog.apply(revision, &change, now);
+        self.changes += 1;
+        if is_doubtful {
+            self.doubtful.push((revision, change));
+        }
+    }
+
+    /// A record that is as it was written, by somebody who writes what is not known here.
+    fn miss(&mut self, name: &str, revision: Revision, wrong: &Wrong) {
+        let what = format!("{name}: revision {revision} cannot be read: {wrong}");
+        self.damage.push(what);
+        self.damage.push(told_missing(&(revision.0..=revision.0)));
+        self.missing_upto = self.missing_upto.max(revision);
+    }
 }
 
 /// What counts of a segment.
-#[derive(Debug, Default)]
-pub(super) struct Counted {
+#[derive(Debug)]
+pub(super) struct Counted<C> {
     /// The changes, in order.
-    pub(super) changes: Vec<(Revision, Change)>,
+    pub(super) changes: Vec<(Revision, C)>,
     /// How many of them, at the end, may never have been durable.
     pub(super) doubtful: usize,
     /// What should be between them and is not.
@@ -177,7 +242,7 @@ pub(super) struct Counted {
 ///
 /// Whatever was durable once counts, with gaps where it is damaged. What may never have been counts
 /// only as far as it has none: a write that was not finished leaves a beginning.
-pub(super) fn count(scanned: Scanned, after: Revision, upto: Option<Revision>) -> Counted {
+pub(super) fn count<C>(scanned: Scanned<C>, after: Revision, upto: Option<Revision>) -> Counted<C> {
     let Scanned {
         changes,
         proven,
@@ -186,9 +251,12 @@ pub(super) fn count(scanned: Scanned, after: Revision, upto: Option<Revision>) -
     } = scanned;
     let certain = upto.unwrap_or(proven);
     let mut counted = Counted {
+        changes: Vec::with_capacity(changes.len()),
+        doubtful: 0,
+        missing: Vec::new(),
         last: after,
         damage,
-        ..Counted::default()
+        unfinished: Vec::new(),
     };
     let mut changes = changes.into_iter().peekable();
     while let Some((revision, change)) = changes.next_if(|(revision, _)| *revision <= certain) {
@@ -218,8 +286,8 @@ pub(super) fn count(scanned: Scanned, after: Revision, upto: Option<Revision>) -
     counted
 }
 
-impl Counted {
-    fn take(&mut self, revision: Revision, change: Change) {
+impl<C> Counted<C> {
+    fn take(&mut self, revision: Revision, change: C) {
         self.changes.push((revision, change));
         self.last = revision;
     }

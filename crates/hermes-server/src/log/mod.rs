@@ -22,7 +22,8 @@
 //! touched is never appended to. A log that was ended in order says so, and knows its end.
 //!
 //! **Snapshots** are written off the commit path, from a catalog that never changes, whenever as much
-//! was logged since the last one. A segment is begun at each, so snapshots and segments meet.
+//! was logged since the last one, and at the end of a server that has logged more than it holds. A
+//! segment is begun at each, so snapshots and segments meet.
 //!
 //! **Horizon.** Changes are kept for a while (24 hours, at most a million). What is older is removed
 //! one file at a time, each for good before the next, and only up to a sound snapshot, so that every
@@ -44,6 +45,7 @@ mod check;
 pub mod disk;
 mod files;
 mod history;
+mod in_order;
 mod load;
 mod policy;
 mod record;
@@ -63,6 +65,7 @@ use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Planned, Revision};
 use hermes_core::time::{Now, Timestamp};
 use hermes_discovery::log::{Appended, Entities, Log, LogError};
+use tokio::time::Instant;
 
 pub use check::{FileReport, Report, check, check_on, export};
 use disk::{Directory, Disk};
@@ -146,6 +149,11 @@ pub enum OpenError {
     },
 }
 
+/// Fewer changes than this are read so fast that the end of a server need not write down the state.
+const LAST_SNAPSHOT_CHANGES: u64 = 10_000;
+/// How long that may take.
+const LAST_SNAPSHOT_WITHIN: Duration = Duration::from_secs(5);
+
 /// A log in a directory.
 #[derive(Debug)]
 pub struct FileLog<D: Disk> {
@@ -153,6 +161,8 @@ pub struct FileLog<D: Disk> {
     cluster: ClusterId,
     entities: Entities,
     last: Revision,
+    /// Where batches are put together, one after the other.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -235,7 +245,16 @@ impl<D: Disk> FileLog<D> {
             cluster,
             entities: Entities::default(),
             last: Revision(0),
+            bytes: Vec::new(),
         })
+    }
+
+    /// Keeps the room of a batch for the next one, unless it was an exceptionally large one.
+    fn keep(&mut self, bytes: Vec<u8>) {
+        const KEPT_MAX: usize = 1024 * 1024;
+        if bytes.capacity() <= KEPT_MAX {
+            self.bytes = bytes;
+        }
     }
 
     /// The snapshot of `catalog`, the newest state, if it is time for one. Nothing else is written
@@ -253,6 +272,25 @@ impl<D: Disk> FileLog<D> {
             shared: Arc::clone(&self.shared),
             catalog: Arc::clone(catalog),
             over: files.newest,
+            until: None,
+        })
+    }
+
+    /// The snapshot of `catalog`, the last state, if the next start has less to read of it than of the
+    /// changes since the one before.
+    fn last_snapshot(&self, catalog: &Arc<Catalog>) -> Option<DueSnapshot<D>> {
+        let entries = self.entities.count() + catalog.service_count();
+        let mut files = self.shared.files.lock().unwrap();
+        let is_less = files.changes_since_snapshot >= LAST_SNAPSHOT_CHANGES.max(entries as u64);
+        if !is_less || files.snapshot_is_running {
+            return None;
+        }
+        files.snapshot_is_running = true;
+        Some(DueSnapshot {
+            shared: Arc::clone(&self.shared),
+            catalog: Arc::clone(catalog),
+            over: files.newest,
+            until: Some(Instant::now() + LAST_SNAPSHOT_WITHIN),
         })
     }
 }
@@ -309,6 +347,15 @@ impl<D: Disk> Log for FileLog<D> {
         }
     }
 
+    async fn finish(&mut self, catalog: &Arc<Catalog>) {
+        if let Some(snapshot) = self.last_snapshot(catalog) {
+            let written = tokio::task::spawn_blocking(move || snapshot.write_last()).await;
+            if let Ok(Err(error)) = written {
+                tracing::info!(%error, "the state was not written down; the next start reads changes instead");
+            }
+        }
+    }
+
     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
         let numbered = self.entities.number(batch, self.last);
         let last = numbered.last;
@@ -321,23 +368,21 @@ impl<D: Disk> Log for FileLog<D> {
             .map(|(planned, _)| &*planned.change);
         let time = changes.clone().map(|change| change.time).max();
         let end = (last, time.unwrap_or_default());
-        let bytes = segment::batch(Revision(self.last.0 + 1), changes);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        segment::write_batch(&mut bytes, Revision(self.last.0 + 1), changes);
         let shared = Arc::clone(&self.shared);
-        let committed = tokio::task::spawn_blocking(move || shared.commit(&bytes, end)).await;
-        match committed {
-            Ok(Ok(())) => {
+        let commit = move || (shared.commit(&bytes, end), bytes);
+        let failed = match tokio::task::spawn_blocking(commit).await {
+            Ok((Ok(()), bytes)) => {
                 self.last = last;
-                Ok(numbered.appended)
+                self.keep(bytes);
+                return Ok(numbered.appended);
             }
-            Ok(Err(error)) => {
-                self.entities.take_back(numbered);
-                Err(LogError::Unavailable(error.to_string()))
-            }
-            Err(error) => {
-                self.entities.take_back(numbered);
-                Err(LogError::Unavailable(error.to_string()))
-            }
-        }
+            Ok((Err(error), _)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        self.entities.take_back(numbered);
+        Err(LogError::Unavailable(failed))
     }
 }
 
@@ -359,6 +404,8 @@ pub struct DueSnapshot<D: Disk> {
     shared: Arc<Shared<D>>,
     catalog: Arc<Catalog>,
     over: Timestamp,
+    /// When it is given up; `None` for one that nobody waits for.
+    until: Option<Instant>,
 }
 
 impl<D: Disk> DueSnapshot<D> {
@@ -372,10 +419,20 @@ impl<D: Disk> DueSnapshot<D> {
         }
     }
 
+    /// Writes it where nothing comes after it, and begins a segment there, so that no other has to
+    /// be read.
+    fn write_last(&self) -> std::io::Result<()> {
+        self.write_state()?;
+        let mut files = self.shared.files.lock().unwrap();
+        files.close_segment()?;
+        files.begin_last((&self.shared.disk, self.shared.cluster))
+    }
+
     fn write_state(&self) -> std::io::Result<()> {
         let (at, mut bytes) = (self.catalog.revision(), 0);
         files::write_whole(&self.shared.disk, &files::snapshot_name(at), |file| {
-            bytes = snapshot::write(file, self.shared.cluster, &self.catalog)?;
+            let is_late = || self.until.is_some_and(|until| Instant::now() > until);
+            bytes = snapshot::write(file, self.shared.cluster, &self.catalog, is_late)?;
             Ok(())
         })?;
         tracing::debug!(revision = at.0, bytes, "wrote a snapshot of the state");

@@ -1,22 +1,21 @@
 //! The stored form of a policy, as that of everything else: see `record`.
 
-use std::borrow::Cow;
-
 use hermes_core::policy::ServicePolicy;
 use hermes_core::select;
 use serde::{Deserialize, Serialize};
 
-use super::record::{StoredCheck, Wrong};
+use super::record::{StoredCheck, Text, Wrong};
 
 /// What holds for a service, as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct StoredPolicy<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     checks: Option<Vec<StoredCheck<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_ttl: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    selection: Option<Cow<'a, str>>,
+    selection: Option<Text<'a>>,
 }
 
 impl<'a> From<&'a ServicePolicy> for StoredPolicy<'a> {
@@ -37,7 +36,7 @@ impl StoredPolicy<'_> {
             let checks = checks.into_iter().map(StoredCheck::read);
             checks.collect::<Result<_, _>>()
         });
-        let selection = |word: Cow<'_, str>| {
+        let selection = |word: Text<'_>| {
             let found = select::Policy::from_word(&word);
             found.ok_or_else(|| format!("unknown way of selection `{word}`"))
         };

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,24 +28,57 @@ use super::policy::StoredPolicy;
 /// Why stored bytes are not what they should be, in words.
 pub(super) type Wrong = String;
 
+/// A text: of the domain when it is written, and of the bytes when it is read, unless it is escaped
+/// there.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl From<Text<'_>> for String {
+    fn from(text: Text<'_>) -> Self {
+        text.0.into_owned()
+    }
+}
+
 /// A change as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct StoredChange<'a> {
-    kind: Cow<'a, str>,
-    namespace: Cow<'a, str>,
-    service: Cow<'a, str>,
+    kind: Text<'a>,
+    namespace: Text<'a>,
+    service: Text<'a>,
     /// How the service was spelt, where that differs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    given_name: Option<Cow<'a, str>>,
+    given_name: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     incarnation: Option<u64>,
     time: u64,
-    actor: Cow<'a, str>,
-    cause: Cow<'a, str>,
+    actor: Text<'a>,
+    cause: Text<'a>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
-    detail: Cow<'a, str>,
+    detail: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<StoredState<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,11 +87,12 @@ pub(super) struct StoredChange<'a> {
 
 /// What an endpoint is, as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct StoredState<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     incarnation: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    owner: Option<Cow<'a, str>>,
+    owner: Option<Text<'a>>,
     registration: StoredRegistration<'a>,
     #[serde(default, skip_serializing_if = "StoredOverrides::is_empty")]
     overrides: StoredOverrides,
@@ -71,20 +107,21 @@ pub(super) struct StoredState<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct StoredRegistration<'a> {
-    url: Cow<'a, str>,
-    scheme: Cow<'a, str>,
-    host: Cow<'a, str>,
+    url: Text<'a>,
+    scheme: Text<'a>,
+    host: Text<'a>,
     port: u16,
-    ports: BTreeMap<Cow<'a, str>, (u16, Cow<'a, str>)>,
+    ports: BTreeMap<Text<'a>, (u16, Text<'a>)>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     metadata: Cow2<'a>,
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     tags: Cow<'a, [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zone: Option<Cow<'a, str>>,
+    zone: Option<Text<'a>>,
     weight: u16,
-    platform: Cow<'a, str>,
+    platform: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
     checks: Vec<StoredCheck<'a>>,
@@ -116,20 +153,22 @@ struct StoredDrain {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct StoredFinding<'a> {
-    health: Cow<'a, str>,
+    health: Text<'a>,
     since: u64,
-    evidence: Cow<'a, str>,
+    evidence: Text<'a>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 pub(super) struct StoredCheck<'a> {
-    name: Cow<'a, str>,
+    name: Text<'a>,
     #[serde(rename = "type")]
-    kind: Cow<'a, str>,
+    kind: Text<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<StoredHttp<'a>>,
-    port: Cow<'a, str>,
+    port: Text<'a>,
     interval_ms: u64,
     timeout_ms: u64,
     attempts: u32,
@@ -142,22 +181,24 @@ pub(super) struct StoredCheck<'a> {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct StoredTls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    server_name: Option<Cow<'a, str>>,
+    server_name: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<Cow<'a, str>>,
+    ca: Option<Text<'a>>,
     verify: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
 struct StoredHttp<'a> {
-    path: Cow<'a, str>,
-    method: Cow<'a, str>,
+    path: Text<'a>,
+    method: Text<'a>,
     /// An exact status, or the class below ten.
     statuses: Vec<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Cow<'a, str>>,
+    body: Option<Text<'a>>,
 }
 
 #[expect(
@@ -341,7 +382,7 @@ impl StoredChange<'_> {
     pub(super) fn read(self) -> Result<Change, Wrong> {
         let kind = ChangeKind::ALL
             .into_iter()
-            .find(|kind| kind.word() == self.kind);
+            .find(|kind| *kind.word() == *self.kind);
         let kind = kind.ok_or_else(|| format!("unknown kind of change `{}`", self.kind))?;
         Ok(Change {
             kind,
@@ -355,9 +396,9 @@ impl StoredChange<'_> {
                 .transpose()?
                 .map(Arc::new),
             time: Timestamp(self.time),
-            actor: self.actor.into(),
+            actor: (&*self.actor).into(),
             cause: Cause {
-                code: Cow::Owned(self.cause.into_owned()),
+                code: Cow::Owned(self.cause.into()),
                 detail: self.detail.into(),
             },
         })
@@ -374,7 +415,7 @@ impl StoredState<'_> {
             Ok(CheckFinding {
                 health,
                 since,
-                evidence: finding.evidence.into(),
+                evidence: (&*finding.evidence).into(),
             })
         };
         let StoredOverrides {
@@ -394,7 +435,7 @@ impl StoredState<'_> {
         }
         Ok(EndpointState {
             incarnation: self.incarnation.map(Revision),
-            owner: self.owner.map(Into::into),
+            owner: self.owner.map(|owner| (&*owner).into()),
             registration: Arc::new(registration),
             overrides: Arc::new(Overrides {
                 metadata,
@@ -422,16 +463,16 @@ impl StoredRegistration<'_> {
             scheme: scheme(&self.scheme)?,
             host: Host::parse(&self.host).map_err(|error| error.to_string())?,
             port: self.port,
-            url: self.url.into(),
+            url: (&*self.url).into(),
         };
-        let port = |(name, (port, of)): (Cow<'_, str>, (u16, Cow<'_, str>))| -> Result<_, Wrong> {
-            Ok((
-                name_of(&name)?,
-                Port {
-                    port,
-                    scheme: scheme(&of)?,
-                },
-            ))
+        let port = |(name, (port, of)): (Text<'_>, (u16, Text<'_>))| -> Result<_, Wrong> {
+            // Mostly the same, and then they share it.
+            let scheme = if *of == *address.scheme.as_str() {
+                address.scheme.clone()
+            } else {
+                scheme(&of)?
+            };
+            Ok((name_of(&name)?, Port { port, scheme }))
         };
         let initial_health = if self.assume_healthy {
             InitialHealth::Healthy
@@ -439,11 +480,10 @@ impl StoredRegistration<'_> {
             InitialHealth::Unknown
         };
         Ok(Registration {
-            address,
             ports: self.ports.into_iter().map(port).collect::<Result<_, _>>()?,
             metadata: self.metadata.into_owned(),
             tags: self.tags.into_owned(),
-            zone: self.zone.map(Cow::into_owned),
+            zone: self.zone.map(Into::into),
             weight: self.weight,
             platform: Platform::from_word(&self.platform)
                 .ok_or_else(|| format!("unknown platform `{}`", self.platform))?,
@@ -455,6 +495,7 @@ impl StoredRegistration<'_> {
                 .collect::<Result<_, _>>()?,
             checks_by_default: self.checks_by_default,
             initial_health,
+            address,
         })
     }
 }
@@ -468,9 +509,9 @@ impl StoredCheck<'_> {
             (other, _) => return Err(format!("unknown kind of check `{other}`")),
         };
         Ok(Check {
-            name: self.name.into_owned(),
+            name: self.name.into(),
             kind,
-            port: self.port.into_owned(),
+            port: self.port.into(),
             interval: Duration::from_millis(self.interval_ms),
             timeout: Duration::from_millis(self.timeout_ms),
             attempts: self.attempts,
@@ -479,8 +520,8 @@ impl StoredCheck<'_> {
             grace: Duration::from_millis(self.grace_ms),
             tls: self.tls.map(|tls| {
                 Box::new(TlsOptions {
-                    server_name: tls.server_name.map(Cow::into_owned),
-                    ca: tls.ca.map(Cow::into_owned),
+                    server_name: tls.server_name.map(Into::into),
+                    ca: tls.ca.map(Into::into),
                     verify: tls.verify,
                 })
             }),
@@ -501,10 +542,10 @@ impl StoredHttp<'_> {
             exact => StatusMatch::Exact(exact),
         };
         Ok(HttpCheck {
-            path: self.path.into_owned(),
+            path: self.path.into(),
             method,
             expect_status: self.statuses.into_iter().map(status).collect(),
-            expect_body: self.body.map(Cow::into_owned),
+            expect_body: self.body.map(Into::into),
         })
     }
 }
@@ -523,7 +564,7 @@ pub(super) fn endpoint_id(text: &str) -> Result<EndpointId, Wrong> {
 }
 
 /// How a name was spelt, where that differs from the name.
-pub(super) fn given_name(name: &Name) -> Option<Cow<'_, str>> {
+pub(super) fn given_name(name: &Name) -> Option<Text<'_>> {
     (name.given() != name.as_str()).then(|| name.given().into())
 }
 

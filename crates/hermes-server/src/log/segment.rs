@@ -21,8 +21,9 @@
 use std::ops::Range;
 
 use hermes_core::change::{Change, ClusterId, Revision};
+use serde::Serialize;
 
-use super::record::StoredChange;
+use super::record::{StoredChange, Wrong};
 
 /// Begins every segment; the digit is the version of this format.
 const SEGMENT_MAGIC: &[u8; 8] = b"HERMESL1";
@@ -33,11 +34,11 @@ pub(super) const HEAD: usize = 32;
 /// What is wrong with a file whose sound head does not go with its name and its directory.
 pub(super) const FOREIGN: &str = "it belongs to another log, or to another place in this one";
 
-/// What was found in a segment.
-#[derive(Debug, Default)]
-pub(super) struct Scanned {
+/// What was found in a segment, with its changes as `C`.
+#[derive(Debug)]
+pub(super) struct Scanned<C> {
     /// The sound changes, in order.
-    pub(super) changes: Vec<(Revision, Change)>,
+    pub(super) changes: Vec<(Revision, C)>,
     /// Everything up to this revision was durable once.
     pub(super) proven: Revision,
     /// What is wrong in that.
@@ -88,13 +89,27 @@ pub(super) fn read_head(bytes: &[u8], magic: &[u8; 8]) -> Option<(u64, u64)> {
 
 /// A batch of changes numbered from `first`.
 pub(super) fn batch<'a>(first: Revision, changes: impl Iterator<Item = &'a Change>) -> Vec<u8> {
-    let mut bytes = vec![0; HEAD];
+    let mut bytes = Vec::new();
+    write_batch(&mut bytes, first, changes);
+    bytes
+}
+
+/// The same in `bytes`, in place of what was there.
+pub(super) fn write_batch<'a>(
+    bytes: &mut Vec<u8>,
+    first: Revision,
+    changes: impl Iterator<Item = &'a Change>,
+) {
+    bytes.clear();
+    bytes.resize(HEAD, 0);
     let mut count: u32 = 0;
     for change in changes {
         let revision = Revision(first.0 + u64::from(count));
-        // String keys and finite numbers always serialize.
-        let payload = serde_json::to_vec(&StoredChange::from(change)).unwrap_or_default();
-        put_frame(&mut bytes, &revision.0.to_le_bytes(), &payload);
+        put_frame(
+            bytes,
+            &revision.0.to_le_bytes(),
+            &StoredChange::from(change),
+        );
         count += 1;
     }
     let length = u32::try_from(bytes.len() - HEAD).unwrap_or(u32::MAX);
@@ -104,15 +119,20 @@ pub(super) fn batch<'a>(first: Revision, changes: impl Iterator<Item = &'a Chang
     bytes[16..24].copy_from_slice(&first.0.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..24]);
     bytes[24..28].copy_from_slice(&crc.to_le_bytes());
-    bytes
 }
 
-/// Length, checksum over `salt` and `payload`, payload. The frame of records and snapshot entries.
-pub(super) fn put_frame(out: &mut Vec<u8>, salt: &[u8], payload: &[u8]) {
+/// Length, checksum over `salt` and payload, and as payload the JSON of `stored`. The frame of records
+/// and snapshot entries.
+pub(super) fn put_frame(out: &mut Vec<u8>, salt: &[u8], stored: &impl Serialize) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 8]);
+    let written = serde_json::to_writer(&mut *out, stored);
+    written.expect("string keys and finite numbers always serialize");
+    let payload = &out[at + 8..];
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(&checksum(salt, payload).to_le_bytes());
-    out.extend_from_slice(payload);
+    let checksum = checksum(salt, payload);
+    out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    out[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// The payload of the frame at the beginning of `bytes`, and what follows it; `None` when it is not
@@ -133,15 +153,28 @@ fn checksum(salt: &[u8], payload: &[u8]) -> u32 {
 
 /// Everything that is sound in the segment of `cluster` that begins after a revision, and what is
 /// not.
-pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned {
-    let mut scan = Scan {
-        found: Scanned {
-            proven: after,
-            ..Scanned::default()
-        },
-        certain: 0,
-        next: after.0 + 1,
-    };
+pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned<Change> {
+    scan_as(read_change, bytes, cluster, after)
+}
+
+/// The same with the changes as they are stored, to be read later with [`read_change`].
+pub(super) fn scan_stored(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned<&[u8]> {
+    scan_as(Ok, bytes, cluster, after)
+}
+
+/// The change that a record holds.
+pub(super) fn read_change(payload: &[u8]) -> Result<Change, Wrong> {
+    let stored = serde_json::from_slice::<StoredChange<'_>>(payload);
+    stored.map_err(|error| error.to_string())?.read()
+}
+
+fn scan_as<'a, C>(
+    read: fn(&'a [u8]) -> Result<C, Wrong>,
+    bytes: &'a [u8],
+    cluster: ClusterId,
+    after: Revision,
+) -> Scanned<C> {
+    let mut scan = Scan::new(after, read);
     match read_head(bytes, SEGMENT_MAGIC) {
         Some(head) if head == (cluster.0, after.0) => {}
         Some(_) => {
@@ -158,15 +191,8 @@ pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned
 
 /// Everything that is sound in a stripe of a segment, of which the first change should be the one
 /// after a revision.
-pub(super) fn scan_stripe(bytes: &[u8], after: Revision) -> Scanned {
-    let mut scan = Scan {
-        found: Scanned {
-            proven: after,
-            ..Scanned::default()
-        },
-        certain: 0,
-        next: after.0 + 1,
-    };
+pub(super) fn scan_stripe(bytes: &[u8], after: Revision) -> Scanned<Change> {
+    let mut scan = Scan::new(after, read_change);
     scan.take_batches(bytes, 0);
     scan.finish(false)
 }
@@ -208,15 +234,31 @@ fn next_batch(bytes: &[u8], from: usize) -> usize {
 }
 
 /// A segment that is being scanned.
-struct Scan {
-    found: Scanned,
+struct Scan<'a, C> {
+    found: Scanned<C>,
+    /// What is made of a record.
+    read: fn(&'a [u8]) -> Result<C, Wrong>,
     /// How much of the damage lies in what was durable once.
     certain: usize,
     /// The revision that the next record should have.
     next: u64,
 }
 
-impl Scan {
+impl<'a, C> Scan<'a, C> {
+    fn new(after: Revision, read: fn(&'a [u8]) -> Result<C, Wrong>) -> Self {
+        Self {
+            found: Scanned {
+                changes: Vec::new(),
+                proven: after,
+                damage: Vec::new(),
+                unfinished: Vec::new(),
+            },
+            read,
+            certain: 0,
+            next: after.0 + 1,
+        }
+    }
+
     fn note(&mut self, offset: usize, what: impl Into<String>) {
         self.found.damage.push(Damage {
             offset,
@@ -225,7 +267,7 @@ impl Scan {
     }
 
     /// Takes what is sound from `at` on.
-    fn take_batches(&mut self, bytes: &[u8], mut at: usize) {
+    fn take_batches(&mut self, bytes: &'a [u8], mut at: usize) {
         while at < bytes.len() {
             let begin = at + HEAD;
             if let Some(head) = batch_head(&bytes[at..]) {
@@ -249,7 +291,7 @@ impl Scan {
     }
 
     /// Takes what is sound in a batch whose body begins at `begin`.
-    fn take_batch(&mut self, begin: usize, head: &BatchHead, body: &[u8]) {
+    fn take_batch(&mut self, begin: usize, head: &BatchHead, body: &'a [u8]) {
         let end = self.next;
         let mut rest = body;
         let mut revision = head.first;
@@ -278,7 +320,7 @@ impl Scan {
 
     /// Takes the records behind a place where the head of a batch should be. Their own checksums
     /// say which revisions they are.
-    fn take_headless(&mut self, begin: usize, body: &[u8]) {
+    fn take_headless(&mut self, begin: usize, body: &'a [u8]) {
         let mut rest = body;
         while let Some((payload, after)) = take_frame(rest, &self.next.to_le_bytes()) {
             let offset = begin + (body.len() - rest.len());
@@ -288,12 +330,8 @@ impl Scan {
         }
     }
 
-    fn take_change(&mut self, offset: usize, revision: Revision, payload: &[u8]) {
-        let stored = serde_json::from_slice::<StoredChange<'_>>(payload);
-        match stored
-            .map_err(|error| error.to_string())
-            .and_then(StoredChange::read)
-        {
+    fn take_change(&mut self, offset: usize, revision: Revision, payload: &'a [u8]) {
+        match (self.read)(payload) {
             Ok(change) => self.found.changes.push((revision, change)),
             Err(wrong) => self.note(
                 offset,
@@ -302,7 +340,7 @@ impl Scan {
         }
     }
 
-    fn finish(mut self, is_certain: bool) -> Scanned {
+    fn finish(mut self, is_certain: bool) -> Scanned<C> {
         if !is_certain {
             self.found.unfinished = self.found.damage.split_off(self.certain);
         }

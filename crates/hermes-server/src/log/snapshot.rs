@@ -9,19 +9,22 @@
 //! hides only itself. A snapshot is written under another name, synced, and only then
 //! given its own, so one that has its name is whole, or has rotted since, which its checksums show.
 
-use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use hermes_core::catalog::{Catalog, Emptied, Gone, ServiceView};
 use hermes_core::change::{ChangeKind, ClusterId, Revision};
-use hermes_core::name::Name;
+use hermes_core::endpoint::EndpointState;
+use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::policy::ServicePolicy;
 use hermes_core::time::{Now, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::disk::DiskFile;
+use super::in_order::in_order;
 use super::policy::StoredPolicy;
-use super::record::{StoredState, Wrong, endpoint_id, given_name, service_key};
+use super::record::{StoredState, Text, Wrong, endpoint_id, given_name, service_key};
 use super::segment::{
     Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame,
 };
@@ -34,30 +37,31 @@ const ENTRY_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[serde(bound(deserialize = "'de: 'a"))]
 enum Entry<'a> {
     Namespace {
-        name: Cow<'a, str>,
+        name: Text<'a>,
         revision: u64,
     },
     Service {
-        namespace: Cow<'a, str>,
-        name: Cow<'a, str>,
+        namespace: Text<'a>,
+        name: Text<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        given_name: Option<Cow<'a, str>>,
+        given_name: Option<Text<'a>>,
         revision: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        emptied: Option<(Cow<'a, str>, u64)>,
+        emptied: Option<(Text<'a>, u64)>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        gone: Vec<(Cow<'a, str>, u64, Cow<'a, str>, u64)>,
+        gone: Vec<(Text<'a>, u64, Text<'a>, u64)>,
         #[serde(skip_serializing_if = "Option::is_none")]
         policy: Option<StoredPolicy<'a>>,
     },
     /// Comes after its service, and names it all the same: what is whole must be of use even when
     /// what stands before it is not.
     Endpoint {
-        namespace: Cow<'a, str>,
-        service: Cow<'a, str>,
-        id: Cow<'a, str>,
+        namespace: Text<'a>,
+        service: Text<'a>,
+        id: Text<'a>,
         revision: u64,
         state: Box<StoredState<'a>>,
     },
@@ -66,11 +70,12 @@ enum Entry<'a> {
     },
 }
 
-/// Writes the state of `catalog` to a file; gives back its size.
+/// Writes the state of `catalog` to a file; gives back its size. Gives up when it `is_late`.
 pub(super) fn write<F: DiskFile>(
     file: &mut F,
     cluster: ClusterId,
     catalog: &Catalog,
+    is_late: impl Fn() -> bool,
 ) -> io::Result<u64> {
     let revision = catalog.revision();
     let mut writer = Writer {
@@ -87,6 +92,9 @@ pub(super) fn write<F: DiskFile>(
         })?;
         for view in namespace.services() {
             writer.put_service(view)?;
+            if is_late() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
         }
     }
     writer.put(&Entry::End {
@@ -106,15 +114,10 @@ struct Writer<'a, F> {
 
 impl<F: DiskFile> Writer<'_, F> {
     fn put_service(&mut self, view: &ServiceView) -> io::Result<()> {
-        let gone = |gone: &'_ Gone| {
-            let (id, by) = (gone.id.to_string(), gone.by.word());
-            (
-                Cow::Owned(id),
-                gone.incarnation.0,
-                Cow::Borrowed(by),
-                gone.at.0,
-            )
-        };
+        fn stored(gone: &Gone) -> (Text<'_>, u64, Text<'_>, u64) {
+            let (id, by) = (gone.id.as_str().into(), gone.by.word().into());
+            (id, gone.incarnation.0, by, gone.at.0)
+        }
         self.put(&Entry::Service {
             namespace: view.key.namespace.as_str().into(),
             name: view.key.name.as_str().into(),
@@ -123,7 +126,7 @@ impl<F: DiskFile> Writer<'_, F> {
             emptied: view
                 .emptied
                 .map(|emptied| (emptied.by.word().into(), emptied.at.0)),
-            gone: view.gone.iter().map(gone).collect(),
+            gone: view.gone.iter().map(stored).collect(),
             policy: (!view.policy.is_empty()).then(|| (&*view.policy).into()),
         })?;
         for endpoint in &view.endpoints {
@@ -139,7 +142,7 @@ impl<F: DiskFile> Writer<'_, F> {
     }
 
     fn put(&mut self, entry: &Entry<'_>) -> io::Result<()> {
-        put_frame(&mut self.waiting, &self.salt, &serde_json::to_vec(entry)?);
+        put_frame(&mut self.waiting, &self.salt, entry);
         self.entries += 1;
         if self.waiting.len() >= PIECE {
             self.flush()
@@ -167,7 +170,7 @@ pub(super) fn cluster_of(head: &[u8]) -> Option<ClusterId> {
 /// # Errors
 /// What is wrong with the snapshot; the catalog is of no use then.
 pub(super) fn read(
-    mut bytes: impl Read,
+    mut bytes: impl Read + Send,
     (cluster, at): (ClusterId, Revision),
     catalog: &mut Catalog,
     now: Now,
@@ -180,18 +183,28 @@ pub(super) fn read(
     if found != (cluster.0, at.0) {
         return Err(FOREIGN.into());
     }
-    let mut reader = Reader {
-        bytes,
-        salt: at.0.to_le_bytes(),
-        entries: 0,
-    };
-    loop {
-        let payload = reader.next()?;
-        if let Some(others) = restore(&payload, catalog, now)? {
-            catalog.restore_revision(at);
-            let all = others + 1 == reader.entries;
-            return all.then_some(()).ok_or("entries are missing".into());
-        }
+    let salt = at.0.to_le_bytes();
+    let mut entries = 0;
+    let mut end = None;
+    in_order(
+        Pieces { bytes },
+        |piece| read_piece(&piece?, &salt),
+        |piece: Result<Vec<Restored>, Wrong>| {
+            for restored in piece? {
+                if end.is_some() {
+                    return Err(Wrong::from("it goes on after its end"));
+                }
+                entries += 1;
+                end = restored.put(catalog, now);
+            }
+            Ok(())
+        },
+    )?;
+    catalog.restore_revision(at);
+    match end {
+        Some(others) if others + 1 == entries => Ok(()),
+        Some(_) => Err("entries are missing".into()),
+        None => Err("it breaks off".into()),
     }
 }
 
@@ -218,8 +231,9 @@ pub(super) fn rescue(
     let mut rest = bytes.get(HEAD..).unwrap_or_default();
     while !rest.is_empty() {
         if let Some((payload, after)) = take_frame(rest, &at.0.to_le_bytes()) {
-            if let Err(wrong) = restore(payload, catalog, now) {
-                note(rest, wrong);
+            match read_entry(payload) {
+                Ok(restored) => drop(restored.put(catalog, now)),
+                Err(wrong) => note(rest, wrong),
             }
             rest = after;
         } else {
@@ -232,13 +246,40 @@ pub(super) fn rescue(
     damage
 }
 
-/// Puts an entry into the catalog; the last one says how many others there are.
-fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64>, Wrong> {
+/// How a service came to have no endpoint, and what was removed of it.
+type Past = (Option<Emptied>, VecDeque<Gone>);
+
+/// An entry as the catalog takes it.
+enum Restored {
+    Namespace(Name, Revision),
+    Service(ServiceKey, Revision, Past, Box<ServicePolicy>),
+    Endpoint(ServiceKey, EndpointId, Revision, Arc<EndpointState>),
+    End { entries: u64 },
+}
+
+impl Restored {
+    /// Puts it into the catalog; the last one says how many others there are.
+    fn put(self, catalog: &mut Catalog, now: Now) -> Option<u64> {
+        match self {
+            Self::Namespace(name, revision) => catalog.restore_namespace(&name, revision),
+            Self::Service(key, revision, past, policy) => {
+                catalog.restore_service(&key, revision, past, *policy);
+            }
+            Self::Endpoint(key, id, revision, state) => {
+                catalog.restore_endpoint(&key, (&id, revision), &state, now);
+            }
+            Self::End { entries } => return Some(entries),
+        }
+        None
+    }
+}
+
+fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
     let entry = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-    match entry {
+    Ok(match entry {
         Entry::Namespace { name, revision } => {
             let name = Name::parse(&name).map_err(|error| error.to_string())?;
-            catalog.restore_namespace(&name, Revision(revision));
+            Restored::Namespace(name, Revision(revision))
         }
         Entry::Service {
             namespace,
@@ -254,7 +295,7 @@ fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64
             let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
             let policy = policy.map(StoredPolicy::read).transpose()?;
             let policy = policy.unwrap_or_default();
-            catalog.restore_service(&key, Revision(revision), (emptied, gone), policy);
+            Restored::Service(key, Revision(revision), (emptied, gone), Box::new(policy))
         }
         Entry::Endpoint {
             namespace,
@@ -264,40 +305,68 @@ fn restore(payload: &[u8], catalog: &mut Catalog, now: Now) -> Result<Option<u64
             state,
         } => {
             let (key, id) = (service_key(&namespace, &service, None)?, endpoint_id(&id)?);
-            let state = Arc::new(state.read()?);
-            catalog.restore_endpoint(&key, (&id, Revision(revision)), &state, now);
+            Restored::Endpoint(key, id, Revision(revision), Arc::new(state.read()?))
         }
-        Entry::End { entries } => return Ok(Some(entries)),
+        Entry::End { entries } => Restored::End { entries },
+    })
+}
+
+/// The entries of a piece. It ends where a frame does.
+fn read_piece(piece: &[u8], salt: &[u8]) -> Result<Vec<Restored>, Wrong> {
+    let mut restored = Vec::new();
+    let mut rest = piece;
+    while !rest.is_empty() {
+        let sound = take_frame(rest, salt);
+        let (payload, after) = sound.ok_or("the checksum of an entry is wrong")?;
+        restored.push(read_entry(payload)?);
+        rest = after;
     }
-    Ok(None)
+    Ok(restored)
 }
 
-struct Reader<R> {
+/// The frames of a snapshot, many in a piece; after an error there is nothing more.
+struct Pieces<R> {
     bytes: R,
-    salt: [u8; 8],
-    entries: u64,
 }
 
-impl<R: Read> Reader<R> {
-    fn next(&mut self) -> Result<Vec<u8>, Wrong> {
-        let wrong = |error: io::Error| format!("it breaks off: {error}");
-        let mut head = [0; 8];
-        self.bytes.read_exact(&mut head).map_err(wrong)?;
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
+impl<R: Read> Iterator for Pieces<R> {
+    type Item = Result<Vec<u8>, Wrong>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const PIECE_READ: usize = 128 * 1024;
+        let mut piece = Vec::with_capacity(PIECE_READ);
+        while piece.len() < PIECE_READ {
+            match self.add_frame(&mut piece) {
+                Ok(true) => {}
+                Ok(false) if piece.is_empty() => return None,
+                Ok(false) => break,
+                Err(wrong) => return Some(Err(wrong)),
+            }
+        }
+        Some(Ok(piece))
+    }
+}
+
+impl<R: Read> Pieces<R> {
+    /// Adds the next frame to a piece; `false` at the end of the file.
+    fn add_frame(&mut self, piece: &mut Vec<u8>) -> Result<bool, Wrong> {
+        let broken = |error: io::Error| format!("it breaks off: {error}");
+        let begin = piece.len();
+        let head = self.bytes.by_ref().take(8).read_to_end(piece);
+        if head.map_err(broken)? == 0 {
+            return Ok(false);
+        }
+        let length = piece
+            .get(begin..begin + 4)
+            .and_then(|head| head.try_into().ok());
+        let length = length.ok_or("it breaks off")?;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
         if length > ENTRY_MAX {
             return Err("an entry is longer than any can be".into());
         }
-        let mut frame = head.to_vec();
-        frame.resize(8 + length, 0);
-        self.bytes.read_exact(&mut frame[8..]).map_err(wrong)?;
-        let sound = take_frame(&frame, &self.salt).is_some();
-        self.entries += 1;
-        frame.drain(..8);
-        let at = self.entries;
-        sound
-            .then_some(frame)
-            .ok_or_else(|| format!("the checksum of entry {at} is wrong"))
+        let body = self.bytes.by_ref().take(length as u64).read_to_end(piece);
+        let is_whole = body.map_err(broken)? == length && piece.len() >= begin + 8;
+        is_whole.then_some(true).ok_or("it breaks off".into())
     }
 }
 
@@ -308,9 +377,7 @@ fn emptied_by(by: &str, at: u64) -> Result<Emptied, Wrong> {
     })
 }
 
-fn read_gone(
-    (id, incarnation, by, at): (Cow<'_, str>, u64, Cow<'_, str>, u64),
-) -> Result<Gone, Wrong> {
+fn read_gone((id, incarnation, by, at): (Text<'_>, u64, Text<'_>, u64)) -> Result<Gone, Wrong> {
     let (incarnation, at) = (Revision(incarnation), Timestamp(at));
     Ok(Gone {
         id: endpoint_id(&id)?,

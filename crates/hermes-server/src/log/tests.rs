@@ -145,6 +145,39 @@ async fn snapshots_carry_the_state_and_let_the_past_go() {
 }
 
 #[tokio::test]
+async fn an_end_in_order_writes_the_state_down_when_that_is_less_to_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || FileLog::open(dir.path(), Options::default(), ClusterId(7)).unwrap();
+    let again = |n| Planned {
+        expected: Expected::Anything,
+        ..register(&empty(), "web", &format!("web-{n}"))
+    };
+    let changes: Vec<Planned> = (0..10).map(again).cycle().take(9_999).collect();
+    let mut revisions = 1..;
+    for (changes, to_be_read) in [(&changes[..], 9_999), (&changes[..1], 0)] {
+        let mut log = open();
+        let mut catalog = restored(&mut log).await;
+        log.append(changes).await.unwrap();
+        for (planned, revision) in changes.iter().zip(&mut revisions) {
+            catalog.apply(Revision(revision), &planned.change, Now::default());
+        }
+        log.finish(&Arc::new(catalog.clone())).await;
+        drop(log);
+        let mut log = open();
+        let again = restored(&mut log).await;
+        assert_eq!(again.revision(), catalog.revision());
+        let endpoints = |catalog: &Catalog| {
+            let view = catalog.service("default", "web").unwrap();
+            let states = view.endpoints.iter().map(|e| (e.revision, e.state.clone()));
+            states.collect::<Vec<_>>()
+        };
+        assert_eq!(endpoints(&again), endpoints(&catalog));
+        let files = log.shared.files.lock().unwrap();
+        assert_eq!(files.changes_since_snapshot, to_be_read);
+    }
+}
+
+#[tokio::test]
 async fn a_directory_of_something_else_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("thesis.tex"), "x").unwrap();
