@@ -18,6 +18,7 @@ use hermes_core::catalog::ServiceView;
 use hermes_core::endpoint::InitialHealth;
 use hermes_discovery::{InMemory, ServiceDiscovery};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Plan;
@@ -117,9 +118,18 @@ impl Sides {
         registration.checks.clear();
         registration.initial_health = InitialHealth::Healthy;
         let mut names: Vec<String> = (0..services).map(|n| format!("service-{n}")).collect();
-        for name in &names {
-            let registered = discovery.register_endpoint(name, "a", registration.clone());
-            registered.await.map_err(|error| failed(&error))?;
+        for chunk in names.chunks(512) {
+            let mut registering = JoinSet::new();
+            for name in chunk.to_vec() {
+                let (discovery, registration) = (discovery.clone(), registration.clone());
+                registering.spawn(async move {
+                    let registered = discovery.register_endpoint(&name, "a", registration);
+                    registered.await
+                });
+            }
+            for registered in registering.join_all().await {
+                registered.map_err(|error| failed(&error))?;
+            }
         }
         let engine = discovery.engine().await.map_err(|error| failed(&error))?;
         let catalog = engine.catalog_kept();

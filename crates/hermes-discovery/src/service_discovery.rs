@@ -171,6 +171,28 @@ pub(crate) async fn wait_until_ready<D: ServiceDiscovery + ?Sized>(
 }
 
 /// Hears what happens to services, until it is dropped.
+///
+/// ```
+/// use hermes_discovery::engine::Event;
+/// use hermes_discovery::{InMemory, ServiceDiscovery};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let discovery = InMemory::new();
+/// discovery.register("memory", "http://memory-service:9000").await?;
+/// let mut watch = discovery.watch(&["memory"]).await?;
+/// // First what there is, and that this was all; every change from then on.
+/// while let Some(event) = watch.next().await {
+///     match event {
+///         Event::Snapshot(view) => println!("{} has {}", view.key, view.endpoints.len()),
+///         Event::Change(change) => println!("{}", change.change.kind.word()),
+///         _ => break,
+///     }
+/// }
+/// discovery.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait Watch: Send + fmt::Debug {
     /// The next event; `None` when there will be no more, because the discovery was shut down.
