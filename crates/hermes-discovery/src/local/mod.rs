@@ -3,8 +3,8 @@
 //! - [`InMemory`]: what the program registers.
 //! - [`Environment`]: what environment variables say, and what the program registers.
 //!
-//! Both are an [engine](crate::engine) of their own with a memory log under it and
-//! [probes](crate::probe) beside it, the very ones that a server runs on. It listens to nobody.
+//! Both are an [`engine`] of their own with a memory log under it and
+//! [`probe`]s beside it, the very ones that a server runs on. It listens to nobody.
 
 mod environment;
 mod in_memory;
