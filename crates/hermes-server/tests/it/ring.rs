@@ -1,10 +1,11 @@
 //! A server with keys: the file, and short names for its keys.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hermes_core::name::Name;
 use hermes_core::time::Timestamp;
+use hermes_discovery::clock::Clock;
 use hermes_server::Config;
 use hermes_server::auth::{NewKey, Prefix, Rights, Role, Scope, change};
 use tempfile::TempDir;
@@ -29,30 +30,25 @@ fn scope(text: &str) -> Scope {
     };
     Scope {
         namespaces: some(namespace)
-            .map(|name| Name::parse(&name).unwrap())
+            .map(|name| Name::parse(&name).expect("tests write names that are right"))
             .into_iter()
             .collect(),
         prefixes: some(prefix)
-            .map(|text| Prefix::parse(&text).unwrap())
+            .map(|text| Prefix::parse(&text).expect("tests write prefixes that are right"))
             .into_iter()
             .collect(),
         read_prefixes: Vec::new(),
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "keys expire by the wall clock, and this is the edge"
-)]
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp(u64::try_from(since.as_millis()).unwrap())
+    Clock::system().now().time
 }
 
 impl Keys {
     /// No file yet.
     pub(crate) fn none() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a directory can be made");
         Self {
             path: directory.path().join("keys.json"),
             _directory: directory,
@@ -81,16 +77,18 @@ impl Keys {
             rights: Rights { role, scope },
             valid_for,
         };
-        let (_, secret) = change(&self.path, |ring| ring.create(new, now())).unwrap();
+        let (_, secret) =
+            change(&self.path, |ring| ring.create(new, now())).expect("the keys can be changed");
         secret.expose().to_owned()
     }
 
     pub(crate) fn revoke(&self, name: &str) {
-        change(&self.path, |ring| ring.revoke(name, now())).unwrap();
+        change(&self.path, |ring| ring.revoke(name, now())).expect("the keys can be changed");
     }
 
     pub(crate) fn rotate(&self, name: &str, overlap: Duration) -> String {
-        let (_, secret) = change(&self.path, |ring| ring.rotate(name, overlap, now())).unwrap();
+        let (_, secret) = change(&self.path, |ring| ring.rotate(name, overlap, now()))
+            .expect("the keys can be changed");
         secret.expose().to_owned()
     }
 

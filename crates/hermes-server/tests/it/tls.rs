@@ -26,7 +26,7 @@ struct Files {
 impl Files {
     fn new() -> Self {
         Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().expect("certificates can be made"),
         }
     }
 
@@ -36,25 +36,30 @@ impl Files {
 
     /// An authority, `NAME.pem`, and one certificate of it for 127.0.0.1, `NAME-cert.pem` with its key.
     fn make(&self, name: &str) {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).expect("certificates can be made");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_key = KeyPair::generate().unwrap();
-        let certificate = authority.self_signed(&authority_key).unwrap();
+        let authority_key = KeyPair::generate().expect("certificates can be made");
+        let certificate = authority
+            .self_signed(&authority_key)
+            .expect("certificates can be made");
         let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let own = own.signed_by(&key, &issuer).unwrap();
+        let key = KeyPair::generate().expect("certificates can be made");
+        let own =
+            CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("certificates can be made");
+        let own = own
+            .signed_by(&key, &issuer)
+            .expect("certificates can be made");
         self.write(&format!("{name}.pem"), &certificate.pem());
         self.write(&format!("{name}-cert.pem"), &own.pem());
         self.write(&format!("{name}-key.pem"), &key.serialize_pem());
     }
 
     fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).unwrap();
+        std::fs::write(self.path(name), text).expect("certificates can be made");
     }
 
     fn copy(&self, from: &str, to: &str) {
-        std::fs::copy(self.path(from), self.path(to)).unwrap();
+        std::fs::copy(self.path(from), self.path(to)).expect("certificates can be made");
     }
 
     async fn server(&self, settle: impl FnOnce(&mut hermes_server::Config)) -> TestServer {
@@ -82,7 +87,8 @@ impl Files {
             },
             ..Config::default()
         };
-        Client::with(&format!("https://{}", server.address), config).unwrap()
+        Client::with(&format!("https://{}", server.address), config)
+            .expect("certificates can be made")
     }
 }
 
