@@ -12,6 +12,7 @@ mod first_steps;
 mod guides;
 mod help;
 mod json;
+mod key;
 mod log;
 mod operate;
 mod reference;
