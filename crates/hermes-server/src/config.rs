@@ -144,7 +144,9 @@ impl Config {
         } else {
             "http"
         };
-        self.register_self.then_some((scheme, address))
+        // Every address of a machine at once is none that anybody could go to.
+        let is_place = self.register_self && !address.ip().is_unspecified();
+        is_place.then_some((scheme, address))
     }
 
     /// The file of the keys: the one that is named, else the one beside a log on disk.

@@ -58,6 +58,7 @@ guides! {
     watching: "watching.md",
     running_programs: "running-programs.md",
     prometheus: "prometheus.md",
+    keys_and_tls: "keys-and-tls.md",
 }
 
 #[test]

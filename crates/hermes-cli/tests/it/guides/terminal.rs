@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Commands that go on, by how they begin, and what they say when they have begun. Whoever types
 /// waits for it; so does the player.
 const GOING_ON: [(&str, &str); 2] = [
-    ("hermes serve", "listening on http://"),
+    ("hermes serve", "listening on http"),
     ("hermes watch", "this is the state at revision"),
 ];
 
