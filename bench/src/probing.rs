@@ -142,6 +142,7 @@ fn registration(number: usize, port: u16) -> Option<Registration> {
         ..Check::new(CheckKind::Http(HttpCheck::default()))
     };
     Some(Registration {
+        checks_by_default: false,
         checks: vec![check],
         ttl: None,
         ..registration_of_url(&url).ok()?

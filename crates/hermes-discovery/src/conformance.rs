@@ -96,6 +96,7 @@ fn often(discovery: &dyn ServiceDiscovery, url: &str) -> Registration {
         .registration("memory", url)
         .expect("the suite has good URLs");
     Registration {
+        checks_by_default: false,
         checks: vec![Check {
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
@@ -361,6 +362,7 @@ async fn whoever_is_ready_is_handed_out_first((discovery, responders): Subject) 
     )
     .await;
     let unknown = Registration {
+        checks_by_default: false,
         checks: vec![Check {
             grace: Duration::from_secs(3_600),
             ..Check::http("/health")

@@ -53,6 +53,7 @@ pub(crate) async fn declare_self(engine: &Engine, place: Option<(&str, SocketAdd
             (Ok(registration), Ok(id)) => {
                 // Whoever asks this server about itself has its answer already: no check is needed.
                 let registration = Registration {
+                    checks_by_default: false,
                     checks: Vec::new(),
                     metadata: [("version".to_owned(), env!("CARGO_PKG_VERSION").into())]
                         .into_iter()

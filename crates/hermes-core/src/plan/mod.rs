@@ -259,8 +259,10 @@ impl Planner<'_> {
         registration: &Arc<Registration>,
     ) -> Arc<Registration> {
         match self.catalog.service_at(service) {
-            Some(view) => registration.under(&view.policy, &self.catalog.limits().body),
-            None => Arc::clone(registration),
+            Some(view) if view.policy.checks.is_some() => {
+                registration.under(&view.policy, &self.catalog.limits().body)
+            }
+            _ => Arc::clone(registration),
         }
     }
 

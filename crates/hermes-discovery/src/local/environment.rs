@@ -184,6 +184,7 @@ impl Environment {
 
     async fn take(&self, name: &Name, address: &Address) -> Result<(), ChangeError> {
         let mut registration = Registration::at(address.clone());
+        registration.checks_by_default = false;
         registration.checks = vec![self.local.config().check_of(name, address)];
         let command = super::in_memory::registering(
             name.clone(),

@@ -192,6 +192,7 @@ async fn start(config: &Config) -> Result<Running, StartError> {
     };
     for (name, address) in &config.services {
         let mut registration = Registration::at(address.clone());
+        registration.checks_by_default = false;
         registration.checks = vec![config.check_of(name, address)];
         let command = registering(name.clone(), default_id(), registration);
         if let Err(reason) = submit(&running.engine, command).await {
@@ -336,6 +337,7 @@ impl ServiceDiscovery for InMemory {
         let (service, address) = (name_of(service)?, self.0.config.admission.admit(url)?);
         let check = self.0.config.check_of(&service, &address);
         let mut registration = Registration::at(address);
+        registration.checks_by_default = false;
         registration.checks = vec![check];
         Ok(registration)
     }
