@@ -17,6 +17,7 @@ use crate::name::{EndpointId, Name, ServiceKey};
 use crate::policy::ServicePolicy;
 use crate::pulse::Pulse;
 use crate::slot::Slot;
+use crate::tally::Tally;
 use crate::time::{Now, Timestamp};
 use crate::trie::Trie;
 
@@ -26,6 +27,7 @@ pub struct Catalog {
     revision: Revision,
     namespaces: Trie<Arc<NamespaceView>>,
     services: usize,
+    tally: Tally,
     limits: Arc<Limits>,
     budget: Arc<Budget>,
     seed: u64,
@@ -105,6 +107,7 @@ impl Catalog {
             revision: Revision(0),
             namespaces: Trie::new(seed),
             services: 0,
+            tally: Tally::default(),
             budget: Arc::new(Budget::new(limits.encoded_bytes)),
             limits: Arc::new(limits),
             seed,
@@ -127,6 +130,18 @@ impl Catalog {
     #[must_use]
     pub fn service_count(&self) -> usize {
         self.services
+    }
+
+    /// How many endpoints there are of each kind.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Bytes of encoded endpoints that are kept for the next reader.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        self.limits.encoded_bytes.saturating_sub(self.budget.left())
     }
 
     /// A namespace; `None` when nothing was ever registered in it.
@@ -179,6 +194,8 @@ impl Catalog {
         }
         let gone_max = self.limits.gone_per_service;
         let service = self.service_mut(revision, &change.service);
+        let before = change.id.as_ref().and_then(|id| service.endpoint(id));
+        let before = before.cloned();
         let endpoint = match (&change.id, &change.state) {
             (Some(id), Some(state)) => {
                 let pulse = service.pulse_for(id, state, change, now);
@@ -195,7 +212,21 @@ impl Catalog {
                 None
             }
         };
+        let total = service.endpoints.len();
+        self.count(before.as_deref(), endpoint.as_deref(), total);
         Committed::new(revision, Arc::clone(change), endpoint)
+    }
+
+    /// Counts one endpoint instead of another, of a service that has `total` of them now.
+    fn count(&mut self, before: Option<&Endpoint>, after: Option<&Endpoint>, total: usize) {
+        let tally = &mut self.tally;
+        before.into_iter().for_each(|before| tally.drop(before));
+        after.into_iter().for_each(|after| tally.take(after));
+        match (before, after, total) {
+            (Some(_), None, 0) => tally.empty_services += 1,
+            (None, Some(_), 1) => tally.empty_services -= 1,
+            _ => {}
+        }
     }
 
     /// The service to be changed at `revision`; made known when it is not.
@@ -203,6 +234,7 @@ impl Catalog {
         let Self {
             namespaces,
             services,
+            tally,
             budget,
             seed,
             ..
@@ -211,6 +243,7 @@ impl Catalog {
         let names = &mut namespace.names;
         let make = || {
             *services += 1;
+            tally.empty_services += 1;
             *names = Arc::default();
             let view = ServiceView::new(key.clone(), revision, Arc::clone(budget));
             Arc::new(view)
@@ -224,10 +257,12 @@ impl Catalog {
     fn forget(&mut self, revision: Revision, key: &ServiceKey) {
         let namespace = namespace_mut(&mut self.namespaces, self.seed, revision, &key.namespace);
         if let Some(view) = namespace.services.remove(key.name.as_str()) {
-            view.endpoints
-                .iter()
-                .for_each(|endpoint| endpoint.pulse.lease.close());
             namespace.names = Arc::default();
+            for endpoint in &view.endpoints {
+                endpoint.pulse.lease.close();
+                self.tally.drop(endpoint);
+            }
+            self.tally.empty_services -= usize::from(view.endpoints.is_empty());
             self.services -= 1;
         }
     }
@@ -265,7 +300,11 @@ impl Catalog {
     ) {
         let kept = self.service_at(key).map_or(revision, |view| view.revision);
         let pulse = Arc::new(Pulse::new(state.registration.ttl, now, state.since));
-        self.service_mut(kept, key).put(revision, id, state, pulse);
+        let service = self.service_mut(kept, key);
+        let before = service.endpoint(id).cloned();
+        let endpoint = service.put(revision, id, state, pulse);
+        let total = service.endpoints.len();
+        self.count(before.as_deref(), Some(&endpoint), total);
     }
 
     /// The revision of the whole.

@@ -64,6 +64,7 @@ pub mod select;
 pub mod silence;
 pub mod slot;
 mod sync;
+pub mod tally;
 pub mod time;
 pub mod trie;
 pub mod wire;

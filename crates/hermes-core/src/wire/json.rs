@@ -50,11 +50,13 @@ impl EncodedEndpoint {
 
 impl Endpoint {
     /// Appends its JSON form as it is now. It is encoded by the first who asks, and then only
-    /// copied, as long as the budget of its catalog has room for it.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
+    /// copied, as long as the budget of its catalog has room for it. Gives back whether it was only
+    /// copied.
+    pub fn write_json(&self, out: &mut Vec<u8>) -> bool {
         let heard = self.pulse.last_heartbeat();
         if let Some((encoded, _)) = self.encoded.get() {
-            return encoded.write(out, heard);
+            encoded.write(out, heard);
+            return true;
         }
         let encoded = EncodedEndpoint::new(self);
         encoded.write(out, heard);
@@ -62,6 +64,7 @@ impl Endpoint {
             // Another reader may have been faster; then this one was only for itself.
             self.encoded.set((encoded, share)).ok();
         }
+        false
     }
 
     /// Bytes of its JSON form, roughly while it has not been made.

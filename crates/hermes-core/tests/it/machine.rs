@@ -128,6 +128,24 @@ proptest! {
     }
 
     #[test]
+    fn the_tally_is_what_counting_would_find(steps in steps()) {
+        Machine::run(wide(), &steps, |machine, _, _| {
+            let (tally, all) = (machine.catalog.tally(), || machine.catalog.services());
+            let endpoints = || all().flat_map(|view| &view.endpoints);
+            for (health, is_ready) in Health::ALL.into_iter().flat_map(|h| [(h, true), (h, false)]) {
+                let is_such = |e: &&Arc<Endpoint>| (e.state.health(), e.is_ready()) == (health, is_ready);
+                assert_eq!(tally.endpoints(health, is_ready), endpoints().filter(is_such).count());
+            }
+            assert_eq!(tally.total(), endpoints().count());
+            assert_eq!(tally.leased, endpoints().filter(|e| e.registration().ttl.is_some()).count());
+            assert_eq!(tally.draining, endpoints().filter(|e| e.state.drain.is_some()).count());
+            assert_eq!(tally.starting, endpoints().filter(|e| !e.state.started).count());
+            assert_eq!(tally.flapping, endpoints().filter(|e| e.state.flapping).count());
+            assert_eq!(tally.empty_services, all().filter(|view| view.endpoints.is_empty()).count());
+        });
+    }
+
+    #[test]
     fn what_is_refused_or_already_so_changes_nothing(steps in steps()) {
         Machine::run(tight(), &steps, |machine, _, taken| {
             if taken.committed.is_empty() {

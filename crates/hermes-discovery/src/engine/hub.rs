@@ -85,6 +85,8 @@ pub(super) struct Hub {
     watchers: Mutex<Watchers>,
     /// Every change up to this revision is in the queues of those who are interested.
     handed_out: AtomicU64,
+    /// How often a queue overflowed.
+    overflows: AtomicU64,
     config: Bounds,
 }
 
@@ -135,10 +137,11 @@ impl Queue {
         std::mem::take(&mut *self.waiting.lock().unwrap())
     }
 
-    fn put(&self, change: &Arc<Committed>, bounds: &Bounds) {
+    /// Puts a change in. `true` when that was one too many.
+    fn put(&self, change: &Arc<Committed>, bounds: &Bounds) -> bool {
         let mut waiting = self.waiting.lock().unwrap();
         if waiting.overflown {
-            return;
+            return false;
         }
         waiting.bytes += change.weight();
         waiting.changes.push_back(Arc::clone(change));
@@ -148,8 +151,10 @@ impl Queue {
                 ..Waiting::default()
             };
         }
+        let overflown = waiting.overflown;
         drop(waiting);
         self.bell.notify_one();
+        overflown
     }
 }
 
@@ -193,6 +198,7 @@ impl Hub {
             bell: Notify::new(),
             watchers: Mutex::default(),
             handed_out: AtomicU64::new(at.0),
+            overflows: AtomicU64::new(0),
             config: Bounds {
                 watchers_max: config.watchers_max,
                 changes_max: config.watcher_changes_max,
@@ -266,6 +272,12 @@ impl Hub {
         Ok((id, queue))
     }
 
+    /// How many watchers there are, and how often the queue of one overflowed.
+    pub(super) fn counts(&self) -> (usize, u64) {
+        let watchers = self.watchers.lock().unwrap().count;
+        (watchers, self.overflows.load(Ordering::Relaxed))
+    }
+
     /// The end of a watcher.
     pub(super) fn leave(&self, id: u64, interest: &Interest) {
         let mut watchers = self.watchers.lock().unwrap();
@@ -284,19 +296,17 @@ impl Hub {
     /// Puts changes into the queues of those who are interested.
     fn hand_out(&self, changes: &[Arc<Committed>]) {
         let watchers = self.watchers.lock().unwrap();
+        let mut overflows = 0;
         for change in changes {
             let service = &change.change.service;
-            for listener in watchers.by_service.get(service).into_iter().flatten() {
-                listener.queue.put(change, &self.config);
-            }
-            for listener in watchers
-                .others
-                .iter()
-                .filter(|l| l.interest.covers(service))
-            {
-                listener.queue.put(change, &self.config);
+            let named = watchers.by_service.get(service).into_iter().flatten();
+            let others = watchers.others.iter();
+            let others = others.filter(|listener| listener.interest.covers(service));
+            for listener in named.chain(others) {
+                overflows += u64::from(listener.queue.put(change, &self.config));
             }
         }
+        self.overflows.fetch_add(overflows, Ordering::Relaxed);
         if let Some(last) = changes.last() {
             self.handed_out.store(last.revision.0, Ordering::Release);
         }
@@ -317,7 +327,9 @@ impl Hub {
                 overflown: true,
                 ..Waiting::default()
             };
-            *listener.queue.waiting.lock().unwrap() = overflown;
+            let before = std::mem::replace(&mut *listener.queue.waiting.lock().unwrap(), overflown);
+            let is_news = u64::from(!before.overflown);
+            self.overflows.fetch_add(is_news, Ordering::Relaxed);
             listener.queue.bell.notify_one();
         }
         self.handed_out.store(appended, Ordering::Release);

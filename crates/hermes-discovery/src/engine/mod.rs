@@ -245,7 +245,20 @@ impl Engine {
     /// What the engine has done since it was started.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.counters.now()
+        let (watchers, overflows) = self.shared.hub.counts();
+        Stats {
+            requests_waiting: self.requests.max_capacity() - self.requests.capacity(),
+            reports_waiting: self.reports.max_capacity() - self.reports.capacity(),
+            watchers,
+            overflows,
+            ..self.shared.counters.now()
+        }
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
     }
 
     /// What its log takes up.
@@ -264,9 +277,11 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         match self.requests.try_send(Ask::new(request, Some(reply))) {
             Ok(()) => answer.await.unwrap_or(Err(Refusal::Stopping)),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::Overloaded {
-                waiting: self.shared.config.requests_max,
-            }),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.shared.counters.refused();
+                let waiting = self.shared.config.requests_max;
+                Err(Refusal::Overloaded { waiting })
+            }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(Refusal::Stopping),
         }
     }

@@ -1,10 +1,15 @@
-//! Counts of what the writer does, for whoever watches over a server.
+//! Counts of what the engine does, for whoever watches over a server.
 //!
-//! Only ever added to, and by the writer alone, so that counting costs it next to nothing. A reader
-//! may see one count of a commit before another.
+//! Nearly all are only ever added to, and by one task, so that counting costs it next to nothing. A
+//! reader may see one count of a commit before another.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use hermes_core::change::{ChangeKind, Committed};
+
+use super::watcher::ResetReason;
 
 /// The upper bounds of the classes of [`CommitTimes`]; one class more holds what takes longer.
 pub const COMMIT_TIME_BOUNDS: [Duration; 12] = [
@@ -31,8 +36,24 @@ pub struct Stats {
     pub commit_failures: u64,
     /// Changes in the batches that are in the log.
     pub changes: u64,
+    /// The changes that were applied, in the order of [`ChangeKind::ALL`].
+    pub changes_of_kind: [u64; ChangeKind::ALL.len()],
     /// How long the log took for the batches that are in it.
     pub commit_times: CommitTimes,
+    /// Requests in their lane.
+    pub requests_waiting: usize,
+    /// Results of probes in theirs.
+    pub reports_waiting: usize,
+    /// Asks that the writer holds for a later batch.
+    pub asks_held: usize,
+    /// Requests that found their lane full.
+    pub requests_refused: u64,
+    /// Those who follow the changes now, the probes among them.
+    pub watchers: usize,
+    /// How often the queue of a watcher overflowed.
+    pub overflows: u64,
+    /// How often a watcher had to forget everything, in the order of [`ResetReason::ALL`].
+    pub resets: [u64; ResetReason::ALL.len()],
 }
 
 /// A histogram of durations.
@@ -50,6 +71,10 @@ pub struct CommitTimes {
 pub(super) struct Counters {
     failures: AtomicU64,
     changes: AtomicU64,
+    changes_of_kind: [AtomicU64; ChangeKind::ALL.len()],
+    refused: AtomicU64,
+    held: AtomicUsize,
+    resets: [AtomicU64; ResetReason::ALL.len()],
     times: [AtomicU64; COMMIT_TIME_BOUNDS.len() + 1],
     sum_nanos: AtomicU64,
 }
@@ -67,16 +92,48 @@ impl Counters {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn applied(&self, changes: &[Arc<Committed>]) {
+        for change in changes {
+            let kind = change.change.kind;
+            let place = ChangeKind::ALL.iter().position(|other| *other == kind);
+            if let Some(place) = place {
+                self.changes_of_kind[place].fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(super) fn refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn hold(&self, asks: usize) {
+        self.held.store(asks, Ordering::Relaxed);
+    }
+
+    pub(super) fn reset(&self, reason: ResetReason) {
+        let place = ResetReason::ALL.iter().position(|other| *other == reason);
+        if let Some(place) = place {
+            self.resets[place].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What is counted here; lanes and watchers know the rest.
     pub(super) fn now(&self) -> Stats {
-        let counts = self.times.each_ref().map(|n| n.load(Ordering::Relaxed));
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = self.times.each_ref().map(load);
         Stats {
+            changes_of_kind: self.changes_of_kind.each_ref().map(load),
+            requests_refused: load(&self.refused),
+            asks_held: self.held.load(Ordering::Relaxed),
+            resets: self.resets.each_ref().map(load),
             commits: counts.iter().sum(),
-            commit_failures: self.failures.load(Ordering::Relaxed),
-            changes: self.changes.load(Ordering::Relaxed),
+            commit_failures: load(&self.failures),
+            changes: load(&self.changes),
             commit_times: CommitTimes {
                 counts,
-                sum: Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)),
+                sum: Duration::from_nanos(load(&self.sum_nanos)),
             },
+            ..Stats::default()
         }
     }
 }

@@ -65,6 +65,9 @@ pub enum ResetReason {
 }
 
 impl ResetReason {
+    /// Every reason, in the order of the contract.
+    pub const ALL: [Self; 4] = [Self::Compacted, Self::Slow, Self::Cluster, Self::Ahead];
+
     /// The word for it in the API.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -154,6 +157,7 @@ impl Watcher {
                 Phase::Resetting(reason) => {
                     let reason = *reason;
                     self.take_snapshot();
+                    self.shared.counters.reset(reason);
                     return Event::Reset(reason, self.seen);
                 }
                 Phase::Snapshots(cursor) => {

@@ -229,6 +229,7 @@ impl<L: Log> Writer<L> {
                 }
             }
         }
+        self.shared.counters.hold(self.waiting.len());
         batch
     }
 
@@ -279,6 +280,7 @@ impl<L: Log> Writer<L> {
         }
         let catalog = Arc::new(self.catalog.clone());
         self.shared.catalog.store(Arc::clone(&catalog));
+        self.shared.counters.applied(&committed);
         self.shared.hub.push(committed);
         self.log.published(&catalog);
         for (ask, registered) in answers {
