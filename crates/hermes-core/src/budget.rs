@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Bytes that may be kept.
 #[derive(Debug)]
 pub struct Budget {
+    total: usize,
     left: AtomicUsize,
 }
 
@@ -24,6 +25,7 @@ impl Budget {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
+            total: bytes,
             left: AtomicUsize::new(bytes),
         }
     }
@@ -46,6 +48,12 @@ impl Budget {
     pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
+
+    /// Bytes that are taken.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.total.saturating_sub(self.left())
+    }
 }
 
 impl Drop for Share {
@@ -63,7 +71,7 @@ mod tests {
         let budget = Arc::new(Budget::new(100));
         let share = budget.take(60).unwrap();
         assert!(budget.take(41).is_none());
-        assert_eq!(budget.left(), 40);
+        assert_eq!((budget.left(), budget.taken()), (40, 60));
         drop(share);
         assert_eq!(budget.left(), 100);
     }

@@ -141,7 +141,7 @@ impl Catalog {
     /// Bytes of encoded endpoints that are kept for the next reader.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
-        self.limits.encoded_bytes.saturating_sub(self.budget.left())
+        self.budget.taken()
     }
 
     /// A namespace; `None` when nothing was ever registered in it.

@@ -42,6 +42,7 @@ impl Route<'_> {
             | Self::Select { .. }
             | Self::Watch
             | Self::Targets
+            | Self::Metrics
             | Self::PlainServices => Access::Read,
             Self::Service { .. } | Self::Endpoints { .. } | Self::Endpoint { .. } if reads => {
                 Access::Read
@@ -78,6 +79,7 @@ impl Route<'_> {
             | Self::Health
             | Self::Live
             | Self::Ready
+            | Self::Metrics
             | Self::OpenApi
             | Self::Docs
             | Self::DocsScript
@@ -138,6 +140,10 @@ impl Call<'_> {
         if !self.caller.has(role) {
             let what = "registering and changing need the role `register` or `admin`";
             return Err(self.not_allowed(what));
+        }
+        if matches!(route, Route::Metrics) {
+            // They speak of no name, and so of no namespace.
+            return Ok(());
         }
         let namespace = match self.query.peek("namespace") {
             Some(text) if route.has_namespace() => Some(text),

@@ -36,13 +36,13 @@ struct Kept {
 }
 
 /// A `ServiceDiscoveryResponse` about `view` with `selected` chosen for this request, and all its
-/// endpoints, or only the ready ones.
+/// endpoints, or only the ready ones. With it comes whether all of it had been encoded before.
 pub(super) fn service_json(
     view: &ServiceView,
     selected: Option<&Endpoint>,
     all: bool,
     (now, budget): (Moment, &Arc<Budget>),
-) -> Vec<u8> {
+) -> (Vec<u8>, bool) {
     let kept = keeper(view, all);
     let list = kept
         .and_then(|kept| kept.load_full())
@@ -50,6 +50,7 @@ pub(super) fn service_json(
     if let Some(list) = list {
         return with_selection(view, selected, list.json.len(), |out| {
             out.extend_from_slice(&list.json);
+            true
         });
     }
     let chosen = |endpoint: &&Arc<Endpoint>| all || endpoint.is_ready();
@@ -64,7 +65,7 @@ pub(super) fn service_json(
             .map(|endpoint| endpoint.json_size_hint() + 1)
             .sum();
         return with_selection(view, selected, size, |out| {
-            write_tail(out, view, endpoints());
+            write_tail(out, view, endpoints())
         });
     };
     let mut json = Vec::new();
@@ -72,6 +73,7 @@ pub(super) fn service_json(
     json.shrink_to_fit();
     let answer = with_selection(view, selected, json.len(), |out| {
         out.extend_from_slice(&json);
+        false
     });
     if let Some(share) = budget.take(json.len()) {
         let until = Moment(now.0 + KEPT_MILLIS);
@@ -101,12 +103,12 @@ pub(super) fn url_json(name: &Name, url: &str, cache_ttl: u64) -> Vec<u8> {
 }
 
 /// A `ServiceDiscoveryResponse` with a list of its own: the endpoints that were selected, best first. `url` is that of
-/// the port that was asked for.
+/// the port that was asked for. With it comes whether all of them had been encoded before.
 pub(super) fn selection_json(
     view: &ServiceView,
     chosen: &[Arc<Endpoint>],
     url: Option<&str>,
-) -> Vec<u8> {
+) -> (Vec<u8>, bool) {
     let mut out = Vec::with_capacity(1_024 * (chosen.len() + 1));
     let first = chosen.first();
     write_front(
@@ -114,8 +116,8 @@ pub(super) fn selection_json(
         view,
         first.and_then(|e| Some((url?, e.id.as_str()))),
     );
-    write_tail(&mut out, view, chosen.iter().map(|endpoint| &**endpoint));
-    out
+    let was_encoded = write_tail(&mut out, view, chosen.iter().map(|endpoint| &**endpoint));
+    (out, was_encoded)
 }
 
 /// Where the list of a view is kept; `None` when it is too short for that.
@@ -131,14 +133,14 @@ fn with_selection(
     view: &ServiceView,
     selected: Option<&Endpoint>,
     size: usize,
-    write_list: impl FnOnce(&mut Vec<u8>),
-) -> Vec<u8> {
+    write_list: impl FnOnce(&mut Vec<u8>) -> bool,
+) -> (Vec<u8>, bool) {
     const FRONT: usize = 768;
     let mut out = Vec::with_capacity(FRONT + size);
     let selected = selected.map(|e| (&*e.registration().address.url, e.id.as_str()));
     write_front(&mut out, view, selected);
-    write_list(&mut out);
-    out
+    let was_encoded = write_list(&mut out);
+    (out, was_encoded)
 }
 
 /// Everything up to the list. Names, ids and URLs hold nothing that JSON would escape; their parsers
@@ -167,16 +169,16 @@ fn write_front(out: &mut Vec<u8>, view: &ServiceView, selected: Option<(&str, &s
     }
 }
 
-/// The list and everything after it.
+/// The list and everything after it. Gives back whether all endpoints had been encoded before.
 fn write_tail<'a>(
     out: &mut Vec<u8>,
     view: &ServiceView,
     endpoints: impl Iterator<Item = &'a Endpoint>,
-) {
+) -> bool {
     let cache_ttl = Decimal::from(view.policy.cache_ttl());
     put(out, &[b",\"cache_ttl\":", cache_ttl.as_bytes()]);
     put(out, &[b",\"endpoints\":"]);
-    write_list(out, endpoints);
+    let was_encoded = write_list(out, endpoints);
     let ready = Decimal::from(view.ready_count() as u64);
     let total = Decimal::from(view.endpoints.len() as u64);
     put(out, &[b",\"ready\":", ready.as_bytes()]);
@@ -190,22 +192,28 @@ fn write_tail<'a>(
     }
     let revision = Decimal::from(view.revision.0);
     put(out, &[b",\"revision\":", revision.as_bytes(), b"}"]);
+    was_encoded
 }
 
 fn put(out: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// A JSON list of endpoints.
-pub(super) fn write_list<'a>(out: &mut Vec<u8>, endpoints: impl Iterator<Item = &'a Endpoint>) {
+/// A JSON list of endpoints. Gives back whether all of them had been encoded before.
+pub(super) fn write_list<'a>(
+    out: &mut Vec<u8>,
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+) -> bool {
+    let mut were_encoded = true;
     out.push(b'[');
     for (at, endpoint) in endpoints.enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        endpoint.write_json(out);
+        were_encoded &= endpoint.write_json(out);
     }
     out.push(b']');
+    were_encoded
 }
 
 #[cfg(test)]

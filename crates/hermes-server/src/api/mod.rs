@@ -1,6 +1,6 @@
 //! The HTTP API v1: from a request to an answer.
 //!
-//! [`route`] says where a path leads, [`read`], [`write`], [`watch`], [`targets`] and [`docs`] hold
+//! [`route`] says where a path leads, [`read`], [`write`], [`watch`], [`targets`], [`metrics`] and [`docs`] hold
 //! one handler for each route, [`reply`] makes the answers, and [`error`] is the only place that turns refusals into
 //! status codes. Handlers hold no logic of the registry: they read a request, ask the catalog or the
 //! engine, and write an answer.
@@ -12,6 +12,7 @@ mod digits;
 mod docs;
 mod error;
 mod listing;
+mod metrics;
 mod policy;
 mod query;
 mod read;
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 use hermes_core::budget::Budget;
 use hermes_core::change::Actor;
 use hermes_core::name::Name;
+use hermes_core::time::Timestamp;
 use hermes_core::wire::problem::{Problem, code};
 use hermes_discovery::admission::Admission;
 use hermes_discovery::engine::Engine;
@@ -42,9 +44,11 @@ use crate::auth::{Caller, Gate, Limiter, Subject};
 use crate::config::{Config, HttpLimits};
 use cursor::Cursors;
 use error::Failure;
+use metrics::{Counters, Open};
+pub(crate) use metrics::{Cut, Flight};
 use query::Query;
 use reply::{Body, Reply};
-use route::Route;
+use route::{Operation, Route};
 
 /// Everything that handlers need.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub(crate) struct Api {
     limits: ArcSwap<HttpLimits>,
     cursors: Cursors,
     budget: Arc<Budget>,
+    counters: Counters,
+    started_at: Timestamp,
     gate: Arc<Gate>,
     limiter: Limiter,
     limits_loopback: bool,
@@ -80,6 +86,8 @@ struct Call<'a> {
     caller: Caller,
     headers: &'a HeaderMap,
     query: Query<'a>,
+    /// Whether it waited for a change, so that its duration says nothing.
+    has_waited: bool,
 }
 
 impl Api {
@@ -94,6 +102,8 @@ impl Api {
             head: reply::Head::new(engine.cluster()),
             cursors: Cursors::new(config.http.cursors),
             budget: Arc::new(Budget::new(config.http.encoded_bytes)),
+            counters: Counters::new(),
+            started_at: engine.clock().now().time,
             default_namespace: Name::default_namespace(),
             engine,
             prober,
@@ -129,11 +139,29 @@ impl Api {
         *self.stopping.borrow()
     }
 
-    /// Answers one request, whatever it is.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<Body> {
+    /// A connection that is open, until what comes back is dropped.
+    pub(crate) fn open(&self) -> Open<'_> {
+        self.counters.open()
+    }
+
+    /// A connection is closed, and by the server.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.counters.cut(cut);
+    }
+
+    /// Answers one request, whatever it is. With the answer comes its flight, to be landed when it is
+    /// on its way.
+    pub(crate) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: &Peer,
+    ) -> (Response<Body>, Flight<'_>) {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let route = route::route(path);
+        let operation = route.as_ref().map(|route| route.operation(&parts.method));
+        let mut flight = self.counters.begin(operation.unwrap_or(Operation::NONE));
+        let mut has_waited = false;
         let result = match (self.admit(route.as_ref(), &parts, peer), route) {
             (Err(failure), _) => Err(failure),
             (Ok(_), None) => Err(Failure::route_unknown(path)),
@@ -147,24 +175,28 @@ impl Api {
                     caller,
                     headers: &parts.headers,
                     query: Query::new(parts.uri.query()),
+                    has_waited: false,
                 };
-                match call.judge(&route, &parts.method) {
+                let result = match call.judge(&route, &parts.method) {
                     Ok(()) => call
                         .dispatch(&parts.method, route, body)
                         .await
                         .map_err(|failure| failure.shown_to(&call.caller)),
                     Err(failure) => Err(failure),
-                }
+                };
+                has_waited = call.has_waited;
+                result
             }
         };
         let reply = result.unwrap_or_else(Reply::failure);
+        flight.answered(&reply, has_waited, self.engine.log_lost_at().is_some());
         let mut response = self.head.finish(reply, &self.engine, parts.headers);
         if !self.gate.is_open() {
             // What one key is shown is not for another that asks through the same cache.
             let by_key = HeaderValue::from_static("authorization, x-api-key");
             response.headers_mut().insert(VARY, by_key);
         }
-        response
+        (response, flight)
     }
 }
 
@@ -214,6 +246,7 @@ impl<'a> Call<'a> {
             Route::PlainService { name } => self.plain_register(&name).await,
             Route::Health | Route::Live => self.health(),
             Route::Ready => self.ready(),
+            Route::Metrics => self.metrics(),
             Route::OpenApi => self.document(docs::OPENAPI, "application/json"),
             Route::Docs => self.document(docs::PAGE, "text/html; charset=utf-8"),
             Route::DocsScript => self.document(docs::SCRIPT, "text/javascript; charset=utf-8"),

@@ -112,7 +112,8 @@ impl Call<'_> {
         }
         let selected = self.next_of(view);
         let kept = (self.api.engine.clock().moment(), &self.api.budget);
-        let json = listing::service_json(view, selected.as_deref(), all, kept);
+        let (json, was_encoded) = listing::service_json(view, selected.as_deref(), all, kept);
+        self.api.counters.encoded(was_encoded);
         Ok(Reply {
             etag: Some(etag),
             ..Reply::json(catalog.revision(), json)
@@ -188,7 +189,8 @@ impl Call<'_> {
             .iter()
             .for_each(|endpoint| endpoint.pulse.count_selection(now.moment));
         let url = first.url_of_port(&criteria.port);
-        let json = listing::selection_json(view, &selection.chosen, url.as_deref());
+        let (json, was_encoded) = listing::selection_json(view, &selection.chosen, url.as_deref());
+        self.api.counters.encoded(was_encoded);
         let flags = selection.panic.then_some("panic");
         Ok(Reply {
             flags,
@@ -353,6 +355,7 @@ impl Call<'_> {
         // any more, which is news as well.
         let is_news = |catalog: &Catalog| revision_of(catalog) != seen;
         let mut watcher = self.api.engine.watch(interest, Resume::Fresh)?;
+        self.has_waited = true;
         let news = async {
             // The watcher was there before this second look, so nothing falls between.
             while !is_news(&self.api.engine.catalog()) {

@@ -56,6 +56,8 @@ pub(super) enum Route<'a> {
     /// `/livez`, the same by the name that Kubernetes gives it.
     Live,
     Ready,
+    /// What Prometheus reads of the server itself.
+    Metrics,
     /// The API document, for programs.
     OpenApi,
     /// The same for people.
@@ -66,7 +68,7 @@ pub(super) enum Route<'a> {
 
 /// Every route: its path, with the names in it in braces, and its methods, as an `Allow` header names
 /// them.
-const TABLE: [(&str, &str); 21] = [
+const TABLE: [(&str, &str); 22] = [
     ("/api/v1/services", "GET, HEAD"),
     ("/api/v1/services/{name}", "GET, HEAD, DELETE"),
     ("/api/v1/services/{name}/url", "GET, HEAD"),
@@ -94,12 +96,59 @@ const TABLE: [(&str, &str); 21] = [
     ("/docs", "GET, HEAD"),
     ("/docs/page.js", "GET, HEAD"),
     ("/docs/page.css", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
 ];
+
+/// Rows of the table, and one more for what leads nowhere.
+pub(super) const ROUTES: usize = TABLE.len() + 1;
+
+/// The methods that are counted each for itself; HEAD is counted as GET.
+pub(super) const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/// A route with one of its methods, as a number in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Operation {
+    /// Its row in [`TABLE`]; one beyond for what leads nowhere.
+    pub(super) route: usize,
+    /// Its place in [`METHODS`].
+    pub(super) method: usize,
+    /// Whether it asks for services or endpoints.
+    pub(super) is_query: bool,
+}
+
+impl Operation {
+    /// What leads nowhere: there is no such route, or it has no such method.
+    pub(super) const NONE: Self = Self {
+        route: TABLE.len(),
+        method: 0,
+        is_query: false,
+    };
+}
+
+/// Every operation, with its path and its method.
+pub(super) fn operations() -> impl Iterator<Item = (&'static str, &'static str, Operation)> {
+    let of_row = |(path, methods): &(&'static str, &'static str)| {
+        let (path, methods) = (*path, methods.split(", "));
+        let methods = methods.filter(|method| *method != "HEAD");
+        methods.filter_map(move |method| {
+            let name = Method::from_bytes(method.as_bytes()).ok()?;
+            // What stands in braces is a name like any other.
+            Some((path, method, route(path)?.operation(&name)))
+        })
+    };
+    let none = ("none", "other", Operation::NONE);
+    TABLE.iter().flat_map(of_row).chain([none])
+}
 
 impl Route<'_> {
     /// Its row in [`TABLE`].
     fn row(&self) -> (&'static str, &'static str) {
-        TABLE[match self {
+        TABLE[self.place()]
+    }
+
+    /// The place of that row.
+    fn place(&self) -> usize {
+        match self {
             Self::Services => 0,
             Self::Service { .. } => 1,
             Self::ServiceUrl { .. } => 2,
@@ -121,7 +170,52 @@ impl Route<'_> {
             Self::Docs => 18,
             Self::DocsScript => 19,
             Self::DocsStyle => 20,
-        }]
+            Self::Metrics => 21,
+        }
+    }
+
+    /// The route with this method.
+    pub(super) fn operation(&self, method: &Method) -> Operation {
+        let place = match *method {
+            Method::GET | Method::HEAD => 0,
+            Method::POST => 1,
+            Method::PUT => 2,
+            Method::PATCH => 3,
+            Method::DELETE => 4,
+            _ => return Operation::NONE,
+        };
+        if !self.allows(method) {
+            return Operation::NONE;
+        }
+        let is_query = match self {
+            Self::Services
+            | Self::Service { .. }
+            | Self::ServiceUrl { .. }
+            | Self::Endpoints { .. }
+            | Self::Endpoint { .. }
+            | Self::Targets
+            | Self::PlainServices => place == 0,
+            Self::Select { .. } => true,
+            Self::Heartbeat { .. }
+            | Self::Drain { .. }
+            | Self::Policy { .. }
+            | Self::Heartbeats
+            | Self::Watch
+            | Self::PlainService { .. }
+            | Self::Health
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics
+            | Self::OpenApi
+            | Self::Docs
+            | Self::DocsScript
+            | Self::DocsStyle => false,
+        };
+        Operation {
+            route: self.place(),
+            method: place,
+            is_query,
+        }
     }
 
     /// The methods that the route has, as an `Allow` header names them.
@@ -158,6 +252,7 @@ pub(super) fn route(path: &str) -> Option<Route<'_>> {
         "/health" => Some(Route::Health),
         "/livez" => Some(Route::Live),
         "/readyz" => Some(Route::Ready),
+        "/metrics" => Some(Route::Metrics),
         "/openapi.json" => Some(Route::OpenApi),
         "/docs" => Some(Route::Docs),
         "/docs/page.js" => Some(Route::DocsScript),
@@ -272,6 +367,7 @@ mod tests {
             ("/health", Some(Route::Health)),
             ("/livez", Some(Route::Live)),
             ("/readyz", Some(Route::Ready)),
+            ("/metrics", Some(Route::Metrics)),
         ];
         for (path, expected) in cases {
             assert_eq!(route(path), expected, "{path}");
@@ -290,6 +386,22 @@ mod tests {
             let row = route(&path).map(|route| route.row());
             assert_eq!(row, Some((template, methods)), "{path}");
         }
+    }
+
+    #[test]
+    fn every_operation_is_counted_for_itself() {
+        let all: Vec<_> = operations().map(|(_, _, operation)| operation).collect();
+        for (at, (path, method, operation)) in operations().enumerate() {
+            let is_twin = |other: &Operation| {
+                (other.route, other.method) == (operation.route, operation.method)
+            };
+            assert!(!all[..at].iter().any(is_twin), "{method} {path}");
+            let is_nowhere = operation == Operation::NONE;
+            assert_eq!(is_nowhere, path == "none", "{method} {path}");
+        }
+        let url = Route::ServiceUrl { name: "a".into() };
+        assert_eq!(url.operation(&Method::HEAD), url.operation(&Method::GET));
+        assert_eq!(url.operation(&Method::PUT), Operation::NONE);
     }
 
     #[test]

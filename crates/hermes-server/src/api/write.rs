@@ -254,6 +254,8 @@ impl Call<'_> {
         let engine = &self.api.engine;
         let claim = self.caller.claim();
         let beaten = engine.heartbeat(&service, &id, &heartbeat, &claim).await;
+        let accepted = usize::from(beaten.is_ok());
+        self.api.counters.heartbeats(accepted, 1 - accepted);
         let catalog = engine.catalog();
         beaten.map_err(|refusal| Failure::of_refusal(refusal, &catalog))?;
         Ok(Reply::no_content(catalog.revision()))
@@ -283,10 +285,9 @@ impl Call<'_> {
                 });
             }
         }
-        let answer = HeartbeatsAnswer {
-            accepted: count - refused.len(),
-            refused,
-        };
+        let accepted = count - refused.len();
+        self.api.counters.heartbeats(accepted, refused.len());
+        let answer = HeartbeatsAnswer { accepted, refused };
         Ok(Reply::of(self.api.engine.catalog().revision(), &answer))
     }
 

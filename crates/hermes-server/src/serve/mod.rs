@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, debug_span};
 
-use crate::api::{Api, Peer};
+use crate::api::{Api, Cut, Peer};
 use crate::config::HttpLimits;
 use tls::Tls;
 use watched::{Activity, Watched};
@@ -108,6 +108,7 @@ async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, terms: Terms) {
     // Answers are written in one piece, so there is nothing to wait for.
     stream.set_nodelay(true).ok();
     let activity = Arc::new(Activity::new());
+    let _open = api.open();
     let Some(tls) = &terms.tls else {
         let stream = Watched::new(stream, Arc::clone(&activity));
         return converse(stream, &activity, (&api, &peer), &terms).await;
@@ -126,8 +127,14 @@ async fn serve_one(stream: TcpStream, peer: Peer, api: Arc<Api>, terms: Terms) {
             converse(stream, &activity, (&api, &peer), &terms).await;
         }
         Ok(Ok(None)) => tracing::debug!("somebody spoke plain HTTP where TLS is spoken"),
-        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
-        Err(_elapsed) => tracing::debug!("a handshake took too long"),
+        Ok(Err(error)) => {
+            api.cut(Cut::Handshake);
+            tracing::debug!(%error, "a handshake failed");
+        }
+        Err(_elapsed) => {
+            api.cut(Cut::Handshake);
+            tracing::debug!("a handshake took too long");
+        }
     }
 }
 
@@ -167,13 +174,13 @@ async fn converse(
     let service = service_fn(|request| async move {
         notes.request_began();
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
-        let response = api.answer(request, peer).instrument(span.clone()).await;
+        let (response, flight) = api.answer(request, peer).instrument(span.clone()).await;
         span.in_scope(|| {
             let request_id = response.headers().get("x-request-id");
             let request_id = request_id.and_then(|id| id.to_str().ok());
             tracing::debug!(status = response.status().as_u16(), request_id, "answered");
         });
-        notes.response_begins();
+        flight.land(notes.response_begins());
         Ok::<_, Infallible>(response)
     });
     let io = TokioIo::new(stream);
@@ -190,23 +197,23 @@ async fn converse(
     tokio::select! {
         biased;
         _ended = connection.as_mut() => return,
-        () = watchdog.as_mut() => return,
+        cut = watchdog.as_mut() => return api.cut(cut),
         () = stopping.as_mut(), if !*is_late => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ended = connection => {}
-        () = watchdog => {}
+        cut = watchdog => api.cut(cut),
     }
 }
 
 /// Resolves when the connection has been too slow, or idle for too long.
-async fn watch(activity: &Activity, limits: &HttpLimits) {
+async fn watch(activity: &Activity, limits: &HttpLimits) -> Cut {
     loop {
         // Heads that are late are noticed at most one look later.
         tokio::time::sleep(limits.head_within.min(limits.idle)).await;
-        if activity.is_over(limits.head_within, limits.idle) {
-            return;
+        if let Some(cut) = activity.overdue(limits.head_within, limits.idle) {
+            return cut;
         }
     }
 }

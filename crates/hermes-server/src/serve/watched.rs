@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::api::Cut;
+
 /// Nothing has come since the last answer, or the answer is still being written.
 const IDLE: u8 = 0;
 /// Bytes of a head have come, but not all of it.
@@ -23,7 +25,7 @@ const BUSY: u8 = 2;
 pub(super) struct Activity {
     start: Instant,
     state: AtomicU8,
-    /// Milliseconds after `start` at which the state began, or at which something was written.
+    /// Nanoseconds after `start` at which the state began, or at which something was written.
     since: AtomicU64,
 }
 
@@ -37,28 +39,32 @@ impl Activity {
     }
 
     pub(super) fn request_began(&self) {
-        self.state.store(BUSY, Ordering::Relaxed);
+        self.note(BUSY);
     }
 
-    pub(super) fn response_begins(&self) {
-        self.note(IDLE);
+    /// Gives back how long the request took.
+    pub(super) fn response_begins(&self) -> Duration {
+        let began = self.since.load(Ordering::Relaxed);
+        Duration::from_nanos(self.note(IDLE).saturating_sub(began))
     }
 
-    /// Whether it has been at the same thing for too long.
-    pub(super) fn is_over(&self, head_within: Duration, idle: Duration) -> bool {
-        let since = Duration::from_millis(self.since.load(Ordering::Relaxed));
+    /// What it has been at for too long, if it has.
+    pub(super) fn overdue(&self, head_within: Duration, idle: Duration) -> Option<Cut> {
+        let since = Duration::from_nanos(self.since.load(Ordering::Relaxed));
         let age = self.start.elapsed().saturating_sub(since);
         match self.state.load(Ordering::Relaxed) {
-            HEAD => age >= head_within,
-            IDLE => age >= idle,
-            _ => false,
+            HEAD if age >= head_within => Some(Cut::SlowHead),
+            IDLE if age >= idle => Some(Cut::Idle),
+            _ => None,
         }
     }
 
-    fn note(&self, state: u8) {
-        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    /// Notes what is being done from now on. Gives back the time, as it is noted.
+    fn note(&self, state: u8) -> u64 {
+        let elapsed = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.since.store(elapsed, Ordering::Relaxed);
         self.state.store(state, Ordering::Relaxed);
+        elapsed
     }
 
     fn has_read(&self) {

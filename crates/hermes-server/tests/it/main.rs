@@ -12,6 +12,7 @@ mod headers;
 mod hostile;
 mod keys;
 mod limits;
+mod metrics;
 mod policy;
 mod reading;
 mod refusals;
