@@ -66,8 +66,8 @@ async fn an_endpoint_is_shown_as_it_was_registered() {
         "ready": true,
         "flags": [],
         "last_heartbeat": endpoint["last_heartbeat"],
-        "registered_at": endpoint["last_heartbeat"],
-        "since": endpoint["last_heartbeat"],
+        "registered_at": endpoint["registered_at"],
+        "since": endpoint["registered_at"],
         "ttl": 120,
         "metadata": {"version": "1.2", "nested": {"list": [1, null, {"deep": true}]}},
         "tags": ["blue", "eu"],
@@ -76,6 +76,12 @@ async fn an_endpoint_is_shown_as_it_was_registered() {
         "revision": registered["endpoint"]["incarnation"],
     });
     assert_eq!(*endpoint, expected);
+    // It is heard from when it is committed, which is not before it registers.
+    let time = |name: &str| endpoint[name].as_str().unwrap_or_default().to_owned();
+    assert!(
+        time("registered_at") <= time("last_heartbeat"),
+        "{endpoint}"
+    );
     assert_eq!(registered["endpoint"], expected);
     assert_eq!(answer["selected_url"], endpoint["url"]);
     assert_eq!(answer["selected_id"], "A.1:x_y-z");
