@@ -102,14 +102,14 @@ async fn of_a_thousand_endpoints_none_is_forgotten() {
     let world = World::with(config).await;
     let responder = Responder::start(well()).await;
     let registrations = (0..ENDPOINTS).map(|endpoint| {
-        let check = of_path(endpoint, Duration::from_secs(1));
+        let check = of_path(endpoint, Duration::from_secs(2));
         (format!("a-{endpoint}"), at(responder.address, &[check]))
     });
     world.register_all(registrations).await;
-    // The first probe at once, then one in each of three seconds.
+    // The first probe at once, then one in each of two intervals.
     let (mut probes, mut seen) = (HashMap::<String, usize>::new(), 0);
-    within("four probes of each endpoint", async {
-        while probes.len() < ENDPOINTS || probes.values().any(|count| *count < 4) {
+    within("three probes of each endpoint", async {
+        while probes.len() < ENDPOINTS || probes.values().any(|count| *count < 3) {
             tokio::time::sleep(Duration::from_millis(50)).await;
             for (_, head) in responder.requests_after(seen) {
                 let path = head.split(' ').nth(1).unwrap().to_owned();

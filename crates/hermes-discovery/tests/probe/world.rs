@@ -20,7 +20,7 @@ use hermes_discovery::probe::{Config, Prober, ProberHandle};
 use tokio::task::JoinSet;
 
 /// How long a test waits for anything before it gives up.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Waits for something, and says what did not come when it does not.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
