@@ -4,6 +4,7 @@
 //! the test is about; [`headers`] proves that these checks see what they should. Nothing here knows
 //! how the server is built.
 
+mod bounds;
 mod client;
 mod document;
 mod events;
