@@ -29,16 +29,6 @@ pub(crate) struct EncodedEndpoint {
 }
 
 impl EncodedEndpoint {
-    fn new(endpoint: &Endpoint) -> Self {
-        let heard = endpoint.pulse.last_heartbeat();
-        let (json, heartbeat_at) = encode(endpoint, heard);
-        Self {
-            json: json.into(),
-            heartbeat_at,
-            heard,
-        }
-    }
-
     fn write(&self, out: &mut Vec<u8>, heard: Timestamp) {
         let start = out.len() + self.heartbeat_at;
         out.extend_from_slice(&self.json);
@@ -58,9 +48,15 @@ impl Endpoint {
             encoded.write(out, heard);
             return true;
         }
-        let encoded = EncodedEndpoint::new(self);
-        encoded.write(out, heard);
-        if let Some(share) = self.budget.take(encoded.json.len()) {
+        let start = out.len();
+        let heartbeat_at = encode(out, self, heard);
+        let json = &out[start..];
+        if let Some(share) = self.budget.take(json.len()) {
+            let encoded = EncodedEndpoint {
+                json: json.into(),
+                heartbeat_at,
+                heard,
+            };
             // Another reader may have been faster; then this one was only for itself.
             self.encoded.set((encoded, share)).ok();
         }
@@ -164,13 +160,12 @@ fn to_json(value: &impl Serialize) -> Vec<u8> {
     json
 }
 
-/// The endpoint as [`ServiceEndpoint`] is encoded, member by member and without a copy of it; with the
-/// place where its last heartbeat stands.
-fn encode(endpoint: &Endpoint, heard: Timestamp) -> (Vec<u8>, usize) {
-    const TYPICAL: usize = 1_024;
-    let mut json = Vec::with_capacity(TYPICAL);
+/// Writes the endpoint as [`ServiceEndpoint`] is encoded, member by member and without a copy of it;
+/// gives back where in that its last heartbeat stands.
+fn encode(out: &mut Vec<u8>, endpoint: &Endpoint, heard: Timestamp) -> usize {
+    let start = out.len();
     let (state, registration) = (&endpoint.state, endpoint.registration());
-    let mut form = ObjectWriter::begin(&mut json);
+    let mut form = ObjectWriter::begin(out);
     form.text("name", endpoint.service.name.as_str());
     form.text("namespace", endpoint.service.namespace.as_str());
     form.text("id", endpoint.id.as_str());
@@ -201,7 +196,7 @@ fn encode(endpoint: &Endpoint, heard: Timestamp) -> (Vec<u8>, usize) {
     form.value("weight", &endpoint.weight());
     form.value("revision", &endpoint.revision.0);
     form.end();
-    (json, heartbeat_at)
+    heartbeat_at - start
 }
 
 fn write_ports(out: &mut Vec<u8>, endpoint: &Endpoint) {

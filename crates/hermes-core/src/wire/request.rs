@@ -443,7 +443,8 @@ fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Prob
 
 /// How long an object is as JSON.
 fn json_length(members: &Map<String, Value>) -> usize {
-    let mut json = Vec::new();
+    const TYPICAL: usize = 256;
+    let mut json = Vec::with_capacity(TYPICAL);
     write_object(&mut json, members);
     json.len()
 }
