@@ -101,6 +101,29 @@ fn what_was_registered_is_there_after_kill_9() {
         .says("is used by another Hermes server");
 }
 
+#[test]
+fn a_directory_of_a_newer_release_or_of_something_else_is_refused_and_not_touched() {
+    let newer = ("hermes.json", r#"{"format":2,"cluster":"x"}"#);
+    let cases = [
+        (newer, "was written by a newer release of Hermes"),
+        (("thesis.tex", "x"), "is not a Hermes data directory"),
+    ];
+    for ((name, content), why) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(name), content).unwrap();
+        let modified = || std::fs::metadata(directory.path()).unwrap().modified();
+        let before = modified().unwrap();
+        let path = directory.path().display();
+        run(&format!("serve --listen 127.0.0.1:0 --data-dir {path}"))
+            .exits(1)
+            .says(why);
+        // Nothing came or went, and what was there is as it was.
+        assert_eq!(modified().unwrap(), before, "{why}");
+        let found = std::fs::read(directory.path().join(name)).unwrap();
+        assert_eq!(found, content.as_bytes(), "{why}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_second_signal_does_not_wait_for_what_is_in_flight() {
