@@ -33,6 +33,8 @@ mod systemd;
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod terminal;
+#[cfg(test)]
+mod traces;
 #[cfg(unix)]
 #[cfg(test)]
 mod up;

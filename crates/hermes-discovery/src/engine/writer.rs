@@ -12,6 +12,7 @@ use hermes_core::pulse::Pulse;
 use hermes_core::time::{Moment, Now};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tracing::{Instrument, debug_span};
 
 use super::batch::Batch;
 use super::leases::{Leases, RanOut};
@@ -239,10 +240,14 @@ impl<L: Log> Writer<L> {
             return;
         }
         let began = Instant::now();
-        match self.log.append(&batch.planned).await {
+        let span = debug_span!("commit", changes = batch.planned.len());
+        let append = self.log.append(&batch.planned);
+        match append.instrument(span.clone()).await {
             Ok(appended) => {
+                let took = began.elapsed();
+                span.in_scope(|| tracing::debug!(?took, "committed"));
                 let counters = &self.shared.counters;
-                counters.committed(appended.len(), began.elapsed());
+                counters.committed(appended.len(), took);
                 self.log_works();
                 self.publish(batch, &appended);
             }

@@ -21,6 +21,7 @@ use hermes_core::health::{Health, Streak};
 use hermes_core::time::{Moment, Now, whole_millis};
 use hyper::header::HeaderValue;
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument, debug_span};
 
 use super::dial::Dialer;
 use super::evidence::{Failure, Seen, bounded, span};
@@ -81,7 +82,12 @@ enum Found {
 
 /// Probes once, and brings the result back if it is news.
 pub(super) async fn run(context: Arc<Context>, mut job: Job) -> Done {
-    let found = probe(&context, &mut job).await;
+    let span = debug_span!(
+        "probe",
+        service = %job.endpoint.service, id = %job.endpoint.id, check = %job.check().name
+    );
+    let found = probe(&context, &mut job).instrument(span.clone()).await;
+    span.in_scope(|| tracing::debug!(is_result = matches!(found, Found::Result(_)), "probed"));
     let is_own_limit = matches!(found, Found::OwnLimit);
     let now = context.engine.clock().now();
     match found {

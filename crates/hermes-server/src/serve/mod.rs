@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tracing::field::Empty;
 use tracing::{Instrument, debug_span};
 
 use crate::api::{Api, Cut, Peer};
@@ -173,11 +174,15 @@ async fn converse(
     let notes = activity;
     let service = service_fn(|request| async move {
         notes.request_began();
-        let span = debug_span!("request", method = %request.method(), path = request.uri().path());
+        let span = debug_span!(
+            "request",
+            method = %request.method(), path = request.uri().path(), request_id = Empty
+        );
         let (response, flight) = api.answer(request, peer).instrument(span.clone()).await;
         span.in_scope(|| {
             let request_id = response.headers().get("x-request-id");
             let request_id = request_id.and_then(|id| id.to_str().ok());
+            span.record("request_id", request_id);
             tracing::debug!(status = response.status().as_u16(), request_id, "answered");
         });
         flight.land(notes.response_begins());
