@@ -120,8 +120,9 @@ impl Sides {
         let mut names: Vec<String> = (0..services).map(|n| format!("service-{n}")).collect();
         for chunk in names.chunks(512) {
             let mut registering = JoinSet::new();
-            for name in chunk.iter().cloned() {
+            for name in chunk {
                 let (discovery, registration) = (discovery.clone(), registration.clone());
+                let name = name.clone();
                 registering.spawn(async move {
                     let registered = discovery.register_endpoint(&name, "a", registration);
                     registered.await
