@@ -2,14 +2,14 @@
 //!
 //! Every edge is a change that is stored and sent to every watcher, and it moves traffic. An endpoint
 //! that cannot make up its mind would do that as often as it is probed. So each edge costs a penalty
-//! that halves every minute, as in route flap damping (RFC 2439): beyond [`SUPPRESS`] the endpoint is
-//! flapping, and it is so until the penalty is below [`REUSE`] again.
+//! that halves every minute, as in route flap damping (RFC 2439): beyond `SUPPRESS` the endpoint is
+//! flapping, and it is so until the penalty is below `REUSE` again.
 //!
 //! While it flaps, an edge counts only
 //!
 //! - when it takes the endpoint out of service and another endpoint of the service is ready: a doubt
 //!   is decided against what has a stand-in;
-//! - when there is no stand-in and the last edge is [`ALONE_PACE`] ago: what is alone is neither kept
+//! - when there is no stand-in and the last edge is `ALONE_PACE` ago: what is alone is neither kept
 //!   out for minutes nor heard every second.
 //!
 //! However an endpoint behaves, that is at most [`EDGES_PER_MINUTE_MAX`] edges in any minute. The

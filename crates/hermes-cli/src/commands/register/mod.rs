@@ -2,7 +2,7 @@
 //!
 //! Registered from a prompt, nobody is left to send heartbeats: so the endpoint is static unless
 //! `--ttl` is given, and the command says which of the two it is. With `-f` many come at once (see
-//! [`file`]).
+//! [`mod@file`]).
 
 mod file;
 mod many;
