@@ -53,7 +53,6 @@ guides! {
     checks: "checks.md",
     configuration: "configuration.md",
     first_steps: "first-steps.md",
-    library: "library.md",
     limits: "limits.md",
     watching: "watching.md",
     running_programs: "running-programs.md",
@@ -77,12 +76,16 @@ fn a_guide_can_be_played_on_ports_that_are_free() {
     );
 }
 
+/// What holds Rust and no commands is run as the doctests of `hermes-discovery`.
+const DOCTESTS: &[&str] = &["library.md"];
+
 #[test]
 fn every_guide_is_played() {
     let pages = fs::read_dir(root().join("docs/guides")).unwrap();
     let pages = pages.map(|page| page.unwrap().file_name().into_string().unwrap());
     let unplayed: Vec<String> = pages
-        .filter(|page| page.ends_with(".md") && !GUIDES.contains(&page.as_str()))
+        .filter(|page| page.ends_with(".md"))
+        .filter(|page| ![GUIDES, DOCTESTS].concat().contains(&page.as_str()))
         .collect();
     assert!(
         unplayed.is_empty(),
