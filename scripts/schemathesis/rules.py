@@ -47,6 +47,10 @@ def mended(body, operation):
 
 
 def mend_registration(body):
+    if body.get("url") is not None:
+        # Beside a URL they must agree with it.
+        for member in ("host", "port", "scheme"):
+            body.pop(member, None)
     ports = {}
     for name, port in (body.get("ports") or {}).items():
         # `main` must agree with the port of the endpoint, and two spellings of one name with each other.
