@@ -8,6 +8,7 @@ use super::answer::Seconds;
 use super::fields::{Fields, expected, invalid, whole};
 use super::problem::Problem;
 use super::request::{bounded_text, read_port_name};
+use super::tree::Json;
 use crate::address::{HOST_LENGTH_MAX, Host};
 use crate::check::{
     CHECK_NAME_LENGTH_MAX, Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions,
@@ -17,7 +18,7 @@ use crate::limits::{BodyRules, CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_
 use crate::name::Name;
 
 /// The checks of a registration, from the items of its list.
-pub(super) fn read_checks(items: Vec<Value>, rules: BodyRules) -> Result<Vec<Check>, Problem> {
+pub(super) fn read_checks(items: Vec<Json<'_>>, rules: BodyRules) -> Result<Vec<Check>, Problem> {
     let mut checks: Vec<Check> = Vec::with_capacity(items.len());
     for (at, item) in items.into_iter().enumerate() {
         let pointer = format!("/checks/{at}");
@@ -34,7 +35,7 @@ pub(super) fn read_checks(items: Vec<Value>, rules: BodyRules) -> Result<Vec<Che
     Ok(checks)
 }
 
-fn read_check(mut fields: Fields) -> Result<Check, Problem> {
+fn read_check(mut fields: Fields<'_>) -> Result<Check, Problem> {
     let words = ["http", "tcp", "grpc", "heartbeat"];
     let kind = fields.word("type", &words, |word| {
         words.contains(&word).then(|| word.to_owned())
@@ -89,7 +90,7 @@ fn read_check(mut fields: Fields) -> Result<Check, Problem> {
     Ok(check)
 }
 
-fn read_tls(fields: &mut Fields, kind: &CheckKind) -> Result<Option<Box<TlsOptions>>, Problem> {
+fn read_tls(fields: &mut Fields<'_>, kind: &CheckKind) -> Result<Option<Box<TlsOptions>>, Problem> {
     let Some(value) = fields.take("tls") else {
         return Ok(None);
     };
@@ -123,7 +124,7 @@ fn read_tls(fields: &mut Fields, kind: &CheckKind) -> Result<Option<Box<TlsOptio
     })))
 }
 
-fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
+fn read_http_check(fields: &mut Fields<'_>) -> Result<HttpCheck, Problem> {
     let mut http = HttpCheck::default();
     if let Some(path) = bounded_text(fields, "path", CHECK_PATH_MAX)? {
         let printable = path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
@@ -156,12 +157,13 @@ fn read_http_check(fields: &mut Fields) -> Result<HttpCheck, Problem> {
 }
 
 /// `200`, or `"2xx"`.
-fn read_status(pointer: &str, value: &Value) -> Result<StatusMatch, Problem> {
+fn read_status(pointer: &str, value: &Json<'_>) -> Result<StatusMatch, Problem> {
     let exact = whole(value).filter(|status| (100..=599).contains(status));
-    let class = value
-        .as_str()
-        .filter(|text| text.len() == 3)
-        .and_then(|text| text.strip_suffix("xx")?.parse().ok());
+    let class = match value {
+        Json::Text(text) if text.len() == 3 => text.strip_suffix("xx"),
+        _ => None,
+    };
+    let class = class.and_then(|digit| digit.parse().ok());
     let exact = exact
         .and_then(|status| u16::try_from(status).ok())
         .map(StatusMatch::Exact);
@@ -190,7 +192,7 @@ pub(super) fn check_ports_exist(registration: &Registration) -> Result<(), Probl
     }
 }
 
-fn small(fields: &mut Fields, name: &'static str, default: u32) -> Result<u32, Problem> {
+fn small(fields: &mut Fields<'_>, name: &'static str, default: u32) -> Result<u32, Problem> {
     let number = fields.integer(name, 1, 100)?;
     Ok(number
         .and_then(|number| u32::try_from(number).ok())

@@ -3,17 +3,15 @@
 //! Members are taken out one by one; whatever is left at the end is unknown, and the error names the
 //! known member that is nearest to it.
 
+use std::borrow::Cow;
 use std::time::Duration;
-
-use crate::time::whole_millis;
-
-use serde_json::{Map, Value};
 
 use super::json::depth_of;
 use super::problem::{Problem, code};
-use super::strict::read_value;
+use super::tree::{Json, Members, read_tree};
 use crate::limits::BodyRules;
 use crate::nearest::nearest;
+use crate::time::whole_millis;
 
 /// Members that most objects know.
 const MEMBERS_TYPICAL: usize = 16;
@@ -21,8 +19,8 @@ const MEMBERS_TYPICAL: usize = 16;
 /// The members of one JSON object, being taken out. Where one stands is only put together when there
 /// is something wrong with it.
 #[derive(Debug)]
-pub struct Fields {
-    members: Map<String, Value>,
+pub struct Fields<'a> {
+    members: Members<'a>,
     /// JSON pointer to the object; empty for the body itself.
     path: String,
     known: Vec<&'static str>,
@@ -35,12 +33,12 @@ pub struct Fields {
 /// # Errors
 /// `invalid_body` when it is nested too deeply or is no JSON object, `invalid_field` when a member
 /// stands twice.
-pub fn read_object(body: &[u8]) -> Result<Fields, Problem> {
+pub fn read_object(body: &[u8]) -> Result<Fields<'_>, Problem> {
     read_object_under(body, BodyRules::default())
 }
 
 /// The same under other rules than the default.
-pub(super) fn read_object_under(body: &[u8], rules: BodyRules) -> Result<Fields, Problem> {
+pub(super) fn read_object_under(body: &[u8], rules: BodyRules) -> Result<Fields<'_>, Problem> {
     let max = rules.json_depth;
     // No text is nested more deeply than it has brackets, and most have few.
     let brackets = body.iter().filter(|byte| matches!(byte, b'{' | b'['));
@@ -55,17 +53,17 @@ pub(super) fn read_object_under(body: &[u8], rules: BodyRules) -> Result<Fields,
         );
         return Err(Problem::new(code::INVALID_BODY, detail));
     }
-    Ok(Fields::of(read_value(body)?, String::new())?.under(rules))
+    Ok(Fields::of(read_tree(body)?, String::new())?.under(rules))
 }
 
-impl Fields {
+impl<'a> Fields<'a> {
     /// The members of `value`, which stands at `path` in the body.
     ///
     /// # Errors
     /// When it is not an object.
-    pub fn of(value: Value, path: String) -> Result<Self, Problem> {
+    pub fn of(value: Json<'a>, path: String) -> Result<Self, Problem> {
         match value {
-            Value::Object(members) => Ok(Self {
+            Json::Object(members) => Ok(Self {
                 members,
                 path,
                 known: Vec::with_capacity(MEMBERS_TYPICAL),
@@ -94,24 +92,25 @@ impl Fields {
     }
 
     /// Takes a member out; null is the same as absent.
-    pub fn take(&mut self, name: &'static str) -> Option<Value> {
-        self.take_or_null(name).filter(|value| !value.is_null())
+    pub fn take(&mut self, name: &'static str) -> Option<Json<'a>> {
+        self.take_or_null(name).filter(|value| *value != Json::Null)
     }
 
     /// Takes a member out that may be null.
-    pub fn take_or_null(&mut self, name: &'static str) -> Option<Value> {
+    pub fn take_or_null(&mut self, name: &'static str) -> Option<Json<'a>> {
         self.known.push(name);
-        self.members.remove(name)
+        let at = self.members.iter().position(|(found, _)| found == name)?;
+        Some(self.members.swap_remove(at).1)
     }
 
     /// Takes a string out.
     ///
     /// # Errors
     /// When the member is something else.
-    pub fn string(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+    pub fn text(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, Problem> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Json::Text(text)) => Ok(Some(text)),
             Some(other) => Err(expected(&self.pointer(name), "a string", &other)),
         }
     }
@@ -123,7 +122,7 @@ impl Fields {
     pub fn boolean(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(value)),
+            Some(Json::Bool(value)) => Ok(Some(value)),
             Some(other) => Err(expected(&self.pointer(name), "true or false", &other)),
         }
     }
@@ -148,10 +147,10 @@ impl Fields {
     ///
     /// # Errors
     /// When the member is something else.
-    pub fn object(&mut self, name: &'static str) -> Result<Option<Map<String, Value>>, Problem> {
+    pub fn object(&mut self, name: &'static str) -> Result<Option<Members<'a>>, Problem> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Object(members)) => Ok(Some(members)),
+            Some(Json::Object(members)) => Ok(Some(members)),
             Some(other) => Err(expected(&self.pointer(name), "an object", &other)),
         }
     }
@@ -160,13 +159,17 @@ impl Fields {
     ///
     /// # Errors
     /// When the member is something else, or has more than `max` items.
-    pub fn list(&mut self, name: &'static str, max: usize) -> Result<Option<Vec<Value>>, Problem> {
+    pub fn list(
+        &mut self,
+        name: &'static str,
+        max: usize,
+    ) -> Result<Option<Vec<Json<'a>>>, Problem> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::Array(items)) if items.len() > max => {
+            Some(Json::List(items)) if items.len() > max => {
                 Err(too_many(&self.pointer(name), items.len(), max))
             }
-            Some(Value::Array(items)) => Ok(Some(items)),
+            Some(Json::List(items)) => Ok(Some(items)),
             Some(other) => Err(expected(&self.pointer(name), "a list", &other)),
         }
     }
@@ -181,7 +184,7 @@ impl Fields {
         words: &[&str],
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, Problem> {
-        let Some(word) = self.string(name)? else {
+        let Some(word) = self.text(name)? else {
             return Ok(None);
         };
         read(&word)
@@ -211,18 +214,13 @@ impl Fields {
         }
     }
 
-    /// Every member that is left, for objects whose names the caller chooses.
-    #[must_use]
-    pub fn rest(self) -> Map<String, Value> {
-        self.members
-    }
-
     /// The end: nothing may be left.
     ///
     /// # Errors
     /// `unknown_field`, with the nearest known names.
     pub fn finish(self) -> Result<(), Problem> {
-        let Some(name) = self.members.keys().next() else {
+        // Always the same one, in whatever order they were taken.
+        let Some(name) = self.members.iter().map(|(name, _)| &**name).min() else {
             return Ok(());
         };
         let near = nearest(name, self.known.iter().copied());
@@ -261,7 +259,7 @@ pub fn invalid(pointer: &str, what: &str) -> Problem {
 
 /// `invalid_field`: something else was expected.
 #[must_use]
-pub fn expected(pointer: &str, what: &str, found: &Value) -> Problem {
+pub fn expected(pointer: &str, what: &str, found: &Json<'_>) -> Problem {
     invalid(
         pointer,
         &format!("{what} is expected, but it is {}", kind_of(found)),
@@ -300,9 +298,9 @@ pub fn unknown_word(pointer: &str, word: &str, words: &[&str]) -> Problem {
 ///
 /// # Errors
 /// When one of them is something else.
-pub fn strings_of(pointer: &str, items: Vec<Value>) -> Result<Vec<String>, Problem> {
+pub fn strings_of(pointer: &str, items: Vec<Json<'_>>) -> Result<Vec<String>, Problem> {
     let string = |(at, item)| match item {
-        Value::String(text) => Ok(text),
+        Json::Text(text) => Ok(text.into_owned()),
         other => Err(expected(&format!("{pointer}/{at}"), "a string", &other)),
     };
     items.into_iter().enumerate().map(string).collect()
@@ -312,7 +310,7 @@ pub fn strings_of(pointer: &str, items: Vec<Value>) -> Result<Vec<String>, Probl
 ///
 /// # Errors
 /// When it is something else, or outside `min` to `max`.
-pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u64, Problem> {
+pub fn integer_of(pointer: &str, value: &Json<'_>, min: u64, max: u64) -> Result<u64, Problem> {
     let what = || format!("a whole number from {min} to {max}");
     let number = whole(value).ok_or_else(|| expected(pointer, &what(), value))?;
     let wrong = || {
@@ -329,7 +327,10 @@ pub fn integer_of(pointer: &str, value: &Value, min: u64, max: u64) -> Result<u6
 
 /// The whole number that `value` is: 12, and 12.0 too, because JSON has only one kind of number and
 /// some languages write all of theirs with a point.
-pub(super) fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Json<'_>) -> Option<u64> {
+    let Json::Number(number) = value else {
+        return None;
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -339,12 +340,12 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
         let is_exact = number.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&number);
         is_exact.then_some(number as u64)
     };
-    value.as_u64().or_else(|| of_float(value.as_f64()?))
+    number.as_u64().or_else(|| of_float(number.as_f64()?))
 }
 
 /// Whether the duration that `value` says lies between both, to the last digit.
 #[must_use]
-pub fn is_between(value: &Value, duration: Duration, least: Duration, most: Duration) -> bool {
+pub fn is_between(value: &Json<'_>, duration: Duration, least: Duration, most: Duration) -> bool {
     let seconds = value.as_f64().unwrap_or(duration.as_secs_f64());
     (least.as_secs_f64()..=most.as_secs_f64()).contains(&seconds)
 }
@@ -353,12 +354,12 @@ pub fn is_between(value: &Value, duration: Duration, least: Duration, most: Dura
 ///
 /// # Errors
 /// When it is neither.
-pub fn duration_of(pointer: &str, value: &Value) -> Result<Duration, Problem> {
+pub fn duration_of(pointer: &str, value: &Json<'_>) -> Result<Duration, Problem> {
     const WHAT: &str = "a duration (seconds as a number, or a text such as 500ms, 10s, 5m, 24h)";
     let duration = match value {
-        Value::Number(number) => number.as_f64().and_then(of_seconds),
+        Json::Number(number) => number.as_f64().and_then(of_seconds),
         // A text has a unit; a bare number is written as one.
-        Value::String(text) if text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
+        Json::Text(text) if text.ends_with(|c: char| c.is_ascii_alphabetic()) => {
             parse_duration(text)
         }
         _ => None,
@@ -398,14 +399,14 @@ fn of_seconds(seconds: f64) -> Option<Duration> {
 }
 
 /// What kind of JSON value it is, for messages.
-fn kind_of(value: &Value) -> String {
+fn kind_of(value: &Json<'_>) -> String {
     match value {
-        Value::Null => "null".into(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("the string {:?}", shown(text)),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "an object".into(),
+        Json::Null => "null".into(),
+        Json::Bool(value) => value.to_string(),
+        Json::Number(number) => number.to_string(),
+        Json::Text(text) => format!("the string {:?}", shown(text)),
+        Json::List(_) => "a list".into(),
+        Json::Object(_) => "an object".into(),
     }
 }
 

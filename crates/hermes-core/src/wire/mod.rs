@@ -10,8 +10,9 @@ pub mod fields;
 mod json;
 pub mod problem;
 pub mod request;
-mod strict;
+mod tree;
 mod writer;
 
 pub(crate) use json::EncodedEndpoint;
 pub use json::{change_json, depth_of, endpoint_detail};
+pub use tree::{Json, Members};

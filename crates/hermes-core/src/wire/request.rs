@@ -3,6 +3,7 @@
 //! Each function reads one body and either gives back something right or a problem document that
 //! says which member is wrong and what was expected.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::fields::{
     read_object_under, strings_of, too_many,
 };
 use super::problem::{Problem, code};
+use super::tree::{Json, kept};
 use super::writer::write_object;
 use crate::address::{Address, AddressError, Host, Scheme};
 use crate::change::Revision;
@@ -228,13 +230,13 @@ pub fn read_heartbeats(body: &[u8], rules: BodyRules) -> Result<Vec<HeartbeatOf>
     let mut all = Vec::new();
     for (service, ids) in services {
         let pointer = pointer_to("/heartbeats", &service);
-        let Value::Array(ids) = ids else {
+        let Json::List(ids) = ids else {
             return Err(expected(&pointer, "a list of ids", &ids));
         };
         for id in ids {
             let (id, incarnation) = read_heartbeat_id(&pointer, id)?;
             all.push(HeartbeatOf {
-                service: service.clone(),
+                service: service.to_string(),
                 id,
                 incarnation,
             });
@@ -247,13 +249,16 @@ pub fn read_heartbeats(body: &[u8], rules: BodyRules) -> Result<Vec<HeartbeatOf>
 }
 
 /// `id`, or `[id, incarnation]`.
-fn read_heartbeat_id(pointer: &str, value: Value) -> Result<(String, Option<Revision>), Problem> {
+fn read_heartbeat_id(
+    pointer: &str,
+    value: Json<'_>,
+) -> Result<(String, Option<Revision>), Problem> {
     match value {
-        Value::String(id) => Ok((id, None)),
-        Value::Array(pair) => match <[Value; 2]>::try_from(pair) {
-            Ok([Value::String(id), incarnation]) => {
+        Json::Text(id) => Ok((id.into_owned(), None)),
+        Json::List(pair) => match <[Json<'_>; 2]>::try_from(pair) {
+            Ok([Json::Text(id), incarnation]) => {
                 let incarnation = integer_of(pointer, &incarnation, 1, JSON_INTEGER_MAX)?;
-                Ok((id, Some(Revision(incarnation))))
+                Ok((id.into_owned(), Some(Revision(incarnation))))
             }
             _ => Err(invalid(pointer, "an id or [id, incarnation] is expected")),
         },
@@ -289,8 +294,8 @@ pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
     let limit = fields.integer("limit", 1, SELECTION_MAX)?.unwrap_or(1);
     let criteria = Criteria {
         policy: fields.word("policy", &policies, Policy::from_word)?,
-        key: fields.string("key")?,
-        metadata: fields.object("metadata")?.unwrap_or_default(),
+        key: fields.text("key")?.map(Cow::into_owned),
+        metadata: fields.object("metadata")?.map(kept).unwrap_or_default(),
         tags: read_tags(&mut fields)?.unwrap_or_default(),
         zone: read_zone(&mut fields)?,
         zone_strict: fields.boolean("zone_strict")?.unwrap_or_default(),
@@ -325,13 +330,13 @@ pub fn read_criteria(body: &[u8]) -> Result<Criteria, Problem> {
 const SELECTION_LIST_MAX: usize = 100;
 
 /// `url`, or `host` with `port` and maybe `scheme`; both only if they agree.
-fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
-    let url = fields.string("url")?;
-    let host = fields.string("host")?;
+fn read_address(fields: &mut Fields<'_>) -> Result<Address, Problem> {
+    let url = fields.text("url")?;
+    let host = fields.text("host")?;
     let port = fields
         .integer("port", 1, u64::from(u16::MAX))?
         .and_then(|port| u16::try_from(port).ok());
-    let scheme = fields.string("scheme")?;
+    let scheme = fields.text("scheme")?;
     let fields = &*fields;
     let wrong = |name: &'static str| {
         move |error: AddressError| invalid(&fields.pointer(name), &error.to_string())
@@ -366,7 +371,7 @@ fn read_address(fields: &mut Fields) -> Result<Address, Problem> {
     })
 }
 
-fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, Port>, Problem> {
+fn read_ports(fields: &mut Fields<'_>, address: &Address) -> Result<BTreeMap<Name, Port>, Problem> {
     let main = Name::main_port();
     let main_port = Port {
         port: address.port,
@@ -396,13 +401,13 @@ fn read_ports(fields: &mut Fields, address: &Address) -> Result<BTreeMap<Name, P
 }
 
 /// A number, or `{"port", "scheme"}`.
-fn read_port(pointer: &str, value: Value, default: &Scheme) -> Result<Port, Problem> {
+fn read_port(pointer: &str, value: Json<'_>, default: &Scheme) -> Result<Port, Problem> {
     let max = u64::from(u16::MAX);
     let (port, scheme) = match value {
-        Value::Object(_) => {
+        Json::Object(_) => {
             let mut fields = Fields::of(value, pointer.into())?;
             let port = fields.integer("port", 1, max)?;
-            let scheme = fields.string("scheme")?;
+            let scheme = fields.text("scheme")?;
             fields.finish()?;
             (
                 port.ok_or_else(|| invalid(pointer, "it has no `port`"))?,
@@ -425,8 +430,8 @@ fn read_port(pointer: &str, value: Value, default: &Scheme) -> Result<Port, Prob
     })
 }
 
-fn read_metadata(fields: &mut Fields) -> Result<Option<Map<String, Value>>, Problem> {
-    let Some(metadata) = fields.object("metadata")? else {
+fn read_metadata(fields: &mut Fields<'_>) -> Result<Option<Map<String, Value>>, Problem> {
+    let Some(metadata) = fields.object("metadata")?.map(kept) else {
         return Ok(None);
     };
     let (members_max, bytes_max) = (fields.rules.metadata_members, fields.rules.metadata_bytes);
@@ -449,7 +454,7 @@ fn json_length(members: &Map<String, Value>) -> usize {
     json.len()
 }
 
-fn read_tags(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
+fn read_tags(fields: &mut Fields<'_>) -> Result<Option<Vec<String>>, Problem> {
     let Some(items) = fields.list("tags", fields.rules.tags)? else {
         return Ok(None);
     };
@@ -466,7 +471,7 @@ fn read_tags(fields: &mut Fields) -> Result<Option<Vec<String>>, Problem> {
     }
 }
 
-fn read_zone(fields: &mut Fields) -> Result<Option<String>, Problem> {
+fn read_zone(fields: &mut Fields<'_>) -> Result<Option<String>, Problem> {
     let zone = bounded_text(fields, "zone", fields.rules.tag_length)?;
     if zone.as_deref() == Some("") {
         return Err(invalid("/zone", "it is empty; leave it out instead"));
@@ -474,12 +479,12 @@ fn read_zone(fields: &mut Fields) -> Result<Option<String>, Problem> {
     Ok(zone)
 }
 
-fn read_weight(fields: &mut Fields) -> Result<Option<u16>, Problem> {
+fn read_weight(fields: &mut Fields<'_>) -> Result<Option<u16>, Problem> {
     let weight = fields.integer("weight", 0, u64::from(u16::MAX))?;
     Ok(weight.and_then(|weight| u16::try_from(weight).ok()))
 }
 
-fn read_platform(fields: &mut Fields) -> Result<Option<Platform>, Problem> {
+fn read_platform(fields: &mut Fields<'_>) -> Result<Option<Platform>, Problem> {
     fields.word(
         "environment",
         &Platform::ALL.map(Platform::word),
@@ -488,10 +493,10 @@ fn read_platform(fields: &mut Fields) -> Result<Option<Platform>, Problem> {
 }
 
 /// Absent is 30 s, null is static.
-fn read_ttl(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
+fn read_ttl(fields: &mut Fields<'_>) -> Result<Option<Duration>, Problem> {
     match fields.take_or_null("ttl") {
         None => Ok(Some(TTL_DEFAULT)),
-        Some(Value::Null) => Ok(None),
+        Some(Json::Null) => Ok(None),
         Some(value) => {
             let ttl = duration_of("/ttl", &value)?;
             let wrong = "a lease is from 1 s to 24 h, or null for a static endpoint";
@@ -503,8 +508,8 @@ fn read_ttl(fields: &mut Fields) -> Result<Option<Duration>, Problem> {
 }
 
 /// The name of the port that a selection or check uses.
-pub(super) fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
-    let Some(port) = fields.string("port")? else {
+pub(super) fn read_port_name(fields: &mut Fields<'_>) -> Result<String, Problem> {
+    let Some(port) = fields.text("port")? else {
         return Ok(MAIN_PORT.into());
     };
     let wrong =
@@ -516,15 +521,15 @@ pub(super) fn read_port_name(fields: &mut Fields) -> Result<String, Problem> {
 
 /// A member of a merge patch: absent, null, or a value.
 fn nullable<T>(
-    fields: &mut Fields,
+    fields: &mut Fields<'_>,
     name: &'static str,
-    read: impl Fn(&mut Fields) -> Result<Option<T>, Problem>,
+    read: impl Fn(&mut Fields<'_>) -> Result<Option<T>, Problem>,
 ) -> Result<Option<Option<T>>, Problem> {
     match fields.take_or_null(name) {
         None => Ok(None),
-        Some(Value::Null) => Ok(Some(None)),
+        Some(Json::Null) => Ok(Some(None)),
         Some(value) => {
-            let mut single = Fields::of(json!({name: value}), String::new())?;
+            let mut single = Fields::of(Json::Object(vec![(name.into(), value)]), String::new())?;
             single = single.under(fields.rules);
             Ok(Some(read(&mut single)?))
         }
@@ -532,11 +537,11 @@ fn nullable<T>(
 }
 
 pub(super) fn bounded_text(
-    fields: &mut Fields,
+    fields: &mut Fields<'_>,
     name: &'static str,
     max: usize,
 ) -> Result<Option<String>, Problem> {
-    let text = fields.string(name)?;
+    let text = fields.text(name)?.map(Cow::into_owned);
     if let Some(text) = &text
         && text.len() > max
     {
