@@ -145,7 +145,7 @@ impl Check {
         Self {
             name: kind.word().into(),
             kind,
-            port: crate::endpoint::MAIN_PORT.into(),
+            port: crate::port::MAIN_PORT.into(),
             interval: Duration::from_secs(30),
             timeout: Duration::from_secs(5),
             attempts: 3,

@@ -5,12 +5,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::change::{Actor, Revision};
 use crate::check::Check;
 use crate::endpoint::Registration;
 use crate::health::Health;
+use crate::metadata::Metadata;
 use crate::name::{EndpointId, ServiceKey};
 use crate::policy::ServicePolicy;
 
@@ -107,7 +106,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OverridePatch {
     /// Members to lay over the metadata.
-    pub metadata: Option<Option<Map<String, Value>>>,
+    pub metadata: Option<Option<Metadata>>,
     /// Tags to show instead.
     pub tags: Option<Option<Vec<String>>>,
     /// Weight to use instead.

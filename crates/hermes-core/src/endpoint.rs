@@ -6,27 +6,25 @@
 //! that goes through the log. An [`Endpoint`] is a state at its revision, immutable, with what moves
 //! without a change beside it in a [`Pulse`].
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use crate::address::{Address, Scheme, url_of};
+use crate::address::{Address, url_of};
 use crate::budget::{Budget, Share};
 use crate::change::Revision;
 use crate::check::Check;
 use crate::command::Owner;
 use crate::health::{Health, worst};
 use crate::limits::BodyRules;
-use crate::name::{EndpointId, Name, ServiceKey};
+use crate::metadata::Metadata;
+use crate::name::{EndpointId, ServiceKey};
 use crate::policy::ServicePolicy;
+use crate::port::{MAIN_PORT, Port, Ports};
 use crate::pulse::Pulse;
 use crate::time::Timestamp;
 use crate::wire::EncodedEndpoint;
 
-/// The name of the port that `port` and `url` speak of.
-pub const MAIN_PORT: &str = "main";
 /// The weight of an endpoint that was registered without one.
 pub const WEIGHT_DEFAULT: u16 = 100;
 
@@ -36,9 +34,9 @@ pub struct Registration {
     /// Where the main port is reached.
     pub address: Address,
     /// Named ports, `main` always among them.
-    pub ports: BTreeMap<Name, Port>,
+    pub ports: Ports,
     /// Any JSON values.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// For filtering.
     pub tags: Vec<String>,
     /// Where it runs, for preferring what is near.
@@ -67,8 +65,8 @@ impl Registration {
             scheme: address.scheme.clone(),
         };
         Self {
-            ports: BTreeMap::from([(Name::main_port(), port)]),
-            metadata: Map::new(),
+            ports: Ports::of(port),
+            metadata: Metadata::default(),
             tags: Vec::new(),
             zone: None,
             weight: WEIGHT_DEFAULT,
@@ -128,15 +126,6 @@ impl Registration {
     }
 }
 
-/// One named port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// The port, at least 1.
-    pub port: u16,
-    /// What is spoken there.
-    pub scheme: Scheme,
-}
-
 /// Where a process runs. The JSON field is called `environment`, as in the first seed document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Platform {
@@ -186,7 +175,7 @@ pub enum InitialHealth {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Overrides {
     /// A merge patch (RFC 7396) over the registered metadata; a null hides a member.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// Replaces the registered tags.
     pub tags: Option<Vec<String>>,
     /// Replaces the registered weight.
@@ -302,26 +291,8 @@ impl EndpointState {
     /// Bytes of its metadata, in memory and encoded, roughly; the rest is small and bounded.
     #[must_use]
     pub fn weight(&self) -> usize {
-        2 * (weight_of(&self.registration.metadata) + weight_of(&self.overrides.metadata))
+        2 * (self.registration.metadata.weight() + self.overrides.metadata.weight())
     }
-}
-
-/// Bytes of a JSON object, roughly.
-fn weight_of(object: &Map<String, Value>) -> usize {
-    const MEMBER: usize = 16;
-    fn of_value(value: &Value) -> usize {
-        MEMBER
-            + match value {
-                Value::String(text) => text.len(),
-                Value::Array(items) => items.iter().map(of_value).sum(),
-                Value::Object(object) => weight_of(object),
-                Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-            }
-    }
-    object
-        .iter()
-        .map(|(name, value)| name.len() + of_value(value))
-        .sum()
 }
 
 /// One running instance at one revision. Immutable; a change makes a new one.
@@ -360,11 +331,13 @@ impl Endpoint {
 
     /// The metadata as read: overrides laid over the registration.
     #[must_use]
-    pub fn metadata(&self) -> Map<String, Value> {
-        merged(
-            &self.state.registration.metadata,
-            &self.state.overrides.metadata,
-        )
+    pub fn metadata(&self) -> Cow<'_, Metadata> {
+        let registered = &self.state.registration.metadata;
+        let overrides = &self.state.overrides.metadata;
+        if overrides.is_empty() {
+            return Cow::Borrowed(registered);
+        }
+        Cow::Owned(registered.patched(overrides))
     }
 
     /// The tags as read.
@@ -405,106 +378,5 @@ impl Endpoint {
             &self.registration().address.host,
             port.port,
         ))
-    }
-}
-
-/// `base` with the merge patch `patch` applied to its members (RFC 7396).
-#[must_use]
-pub fn merged(base: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
-    let mut result = base.clone();
-    for (name, change) in patch {
-        match change {
-            Value::Null => drop(result.remove(name)),
-            Value::Object(inner) => {
-                let base = match result.get(name) {
-                    Some(Value::Object(base)) => base.clone(),
-                    _ => Map::new(),
-                };
-                result.insert(name.clone(), Value::Object(merged(&base, inner)));
-            }
-            _ => drop(result.insert(name.clone(), change.clone())),
-        }
-    }
-    result
-}
-
-/// Two merge patches as one: applying it to `base` is applying `first` and then `second`.
-#[must_use]
-pub fn patches_joined(
-    base: &Map<String, Value>,
-    first: &Map<String, Value>,
-    second: &Map<String, Value>,
-) -> Map<String, Value> {
-    let nothing = Map::new();
-    let mut result = first.clone();
-    for (name, change) in second {
-        let base = base.get(name).and_then(Value::as_object);
-        let base = base.unwrap_or(&nothing);
-        let joined = match (first.get(name), change) {
-            (None, _) => change.clone(),
-            (Some(Value::Object(first)), Value::Object(second)) => {
-                Value::Object(patches_joined(base, first, second))
-            }
-            // What `first` took away or replaced does not shine through again.
-            (Some(_), Value::Object(second)) => {
-                let hidden = base
-                    .keys()
-                    .map(|name| (name.clone(), Value::Null))
-                    .collect();
-                Value::Object(patches_joined(base, &hidden, second))
-            }
-            (Some(_), _) => change.clone(),
-        };
-        result.insert(name.clone(), joined);
-    }
-    result
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(value: Value) -> Map<String, Value> {
-        match value {
-            Value::Object(map) => map,
-            other => panic!("not an object: {other}"),
-        }
-    }
-
-    #[test]
-    fn a_merge_patch_replaces_removes_and_descends() {
-        let base = object(json!({"a": 1, "b": {"c": 2, "d": 3}, "e": [1]}));
-        let patch = object(json!({"a": null, "b": {"c": null, "x": 9}, "e": 7, "f": {"g": null}}));
-        let expected = object(json!({"b": {"d": 3, "x": 9}, "e": 7, "f": {}}));
-        assert_eq!(merged(&base, &patch), expected);
-    }
-
-    /// Any JSON value of a few small names, so that patches meet each other and the base.
-    fn any_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![Just(Value::Null), (0..3).prop_map(|n| json!(n))];
-        leaf.prop_recursive(3, 16, 3, |inner| {
-            prop::collection::btree_map("[abc]", inner, 0..3).prop_map(|members| json!(members))
-        })
-    }
-
-    fn any_object() -> impl Strategy<Value = Map<String, Value>> {
-        prop::collection::btree_map("[abc]", any_value(), 0..3)
-            .prop_map(|members| object(json!(members)))
-    }
-
-    proptest! {
-        #[test]
-        fn joined_patches_do_what_one_after_the_other_does(
-            base in any_object(),
-            first in any_object(),
-            second in any_object(),
-        ) {
-            let one_by_one = merged(&merged(&base, &first), &second);
-            let joined = patches_joined(&base, &first, &second);
-            prop_assert_eq!(merged(&base, &joined), one_by_one);
-        }
     }
 }

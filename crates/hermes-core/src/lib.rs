@@ -3,7 +3,7 @@
 //! Everything here is pure: no async, no input or output, no clock, no randomness. Time and seeds
 //! are arguments, so every test owns both. In reading order:
 //!
-//! - [`name`], [`address`], [`check`], [`health`], [`endpoint`], [`policy`]: what there is to say about a service.
+//! - [`name`], [`address`], [`port`], [`metadata`], [`check`], [`health`], [`endpoint`], [`policy`]: what there is to say about a service.
 //! - [`command`] → [`plan`] → [`change`] → [`catalog`]: how the state moves. A command is planned
 //!   against the catalog, its changes are committed by a log, and applying them makes the next
 //!   catalog, which is immutable and is what readers get.
@@ -54,10 +54,13 @@ pub mod feed;
 pub mod health;
 pub mod lease;
 pub mod limits;
+pub mod metadata;
 pub mod name;
+pub mod named;
 pub mod nearest;
 pub mod plan;
 pub mod policy;
+pub mod port;
 pub mod pulse;
 pub mod rejection;
 pub mod select;

@@ -92,7 +92,7 @@ impl Name {
     #[must_use]
     pub fn main_port() -> Self {
         Self {
-            folded: crate::endpoint::MAIN_PORT.into(),
+            folded: crate::port::MAIN_PORT.into(),
             given: None,
         }
     }

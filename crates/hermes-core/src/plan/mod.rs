@@ -17,9 +17,9 @@ use crate::check::Check;
 use crate::command::{Command, Condition, DrainWish, OverridePatch, Owner, Request};
 use crate::endpoint::{
     CheckFinding, Drain, Endpoint, EndpointState, InitialHealth, Overrides, Registration,
-    patches_joined,
 };
 use crate::health::Health;
+use crate::metadata::{Metadata, patches_joined};
 use crate::name::{EndpointId, ServiceKey};
 use crate::rejection::{Rejection, check_claim};
 use crate::time::Now;
@@ -461,7 +461,7 @@ fn overridden(state: &EndpointState, patch: &OverridePatch) -> Overrides {
     let before = &*state.overrides;
     let metadata = match &patch.metadata {
         None => before.metadata.clone(),
-        Some(None) => serde_json::Map::new(),
+        Some(None) => Metadata::default(),
         Some(Some(members)) => {
             patches_joined(&state.registration.metadata, &before.metadata, members)
         }

@@ -8,10 +8,10 @@ mod policy;
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::catalog::ServiceView;
-use crate::endpoint::{Endpoint, MAIN_PORT, Platform};
+use crate::endpoint::{Endpoint, Platform};
+use crate::metadata::Metadata;
+use crate::port::MAIN_PORT;
 use crate::time::Now;
 
 pub use policy::{rendezvous_score, unit_interval};
@@ -70,7 +70,7 @@ pub struct Criteria {
     /// What rendezvous goes by.
     pub key: Option<String>,
     /// Every member must be equal.
-    pub metadata: Map<String, Value>,
+    pub metadata: Metadata,
     /// All must be there.
     pub tags: Vec<String>,
     /// Preferred, or required when `zone_strict`.
@@ -94,7 +94,7 @@ impl Default for Criteria {
         Self {
             policy: None,
             key: None,
-            metadata: Map::new(),
+            metadata: Metadata::default(),
             tags: Vec::new(),
             zone: None,
             zone_strict: false,

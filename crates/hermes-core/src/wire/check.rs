@@ -15,7 +15,6 @@ use crate::check::{
 };
 use crate::endpoint::Registration;
 use crate::limits::{BodyRules, CHECK_PATH_MAX, EXPECT_BODY_MAX, TLS_CA_MAX, TTL_MAX};
-use crate::name::Name;
 
 /// The checks of a registration, from the items of its list.
 pub(super) fn read_checks(items: Vec<Json<'_>>, rules: BodyRules) -> Result<Vec<Check>, Problem> {
@@ -182,7 +181,7 @@ pub(super) fn check_ports_exist(registration: &Registration) -> Result<(), Probl
         None => Ok(()),
         Some(at) => {
             let port = &registration.checks[at].port;
-            let names: Vec<&str> = registration.ports.keys().map(Name::as_str).collect();
+            let names: Vec<&str> = registration.ports.keys().collect();
             let what = format!(
                 "there is no port `{port}`; the ports are {}",
                 names.join(", ")

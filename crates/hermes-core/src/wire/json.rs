@@ -15,8 +15,9 @@ use super::writer::{ObjectWriter, write_object};
 use crate::address::url_of;
 use crate::change::Committed;
 use crate::check::Check;
-use crate::endpoint::{CheckFinding, Endpoint, EndpointState, MAIN_PORT, Overrides};
+use crate::endpoint::{CheckFinding, Endpoint, EndpointState, Overrides};
 use crate::explain::{ProbeTimes, next_action, why_not_ready};
+use crate::port::{MAIN_PORT, Port};
 use crate::time::{Moment, TIMESTAMP_LENGTH, Timestamp};
 
 /// An endpoint as JSON, with the place where its `last_heartbeat` stands.
@@ -183,11 +184,7 @@ fn encode(out: &mut Vec<u8>, endpoint: &Endpoint, heard: Timestamp) -> usize {
     form.time("registered_at", state.registered_at);
     form.time("since", state.since);
     form.value("ttl", &registration.ttl.map(Seconds::from));
-    if state.overrides.metadata.is_empty() {
-        write_object(form.member("metadata"), &registration.metadata);
-    } else {
-        write_object(form.member("metadata"), &endpoint.metadata());
-    }
+    write_object(form.member("metadata"), &*endpoint.metadata());
     form.value("tags", &endpoint.tags());
     match endpoint.zone() {
         Some(zone) => form.text("zone", zone),
@@ -202,11 +199,11 @@ fn encode(out: &mut Vec<u8>, endpoint: &Endpoint, heard: Timestamp) -> usize {
 fn write_ports(out: &mut Vec<u8>, endpoint: &Endpoint) {
     let address = &endpoint.registration().address;
     let mut all = ObjectWriter::begin(out);
-    for (name, port) in &endpoint.registration().ports {
-        let mut one = ObjectWriter::begin(all.member(name.as_str()));
+    for (name, port) in endpoint.registration().ports.iter() {
+        let mut one = ObjectWriter::begin(all.member(name));
         one.value("port", &port.port);
         one.text("scheme", port.scheme.as_str());
-        if name.as_str() == MAIN_PORT {
+        if name == MAIN_PORT {
             one.text("url", &address.url);
         } else {
             one.text("url", &url_of(&port.scheme, &address.host, port.port));
@@ -218,8 +215,8 @@ fn write_ports(out: &mut Vec<u8>, endpoint: &Endpoint) {
 
 fn answer_of(endpoint: &Endpoint, heard: Timestamp) -> ServiceEndpoint {
     let (state, registration) = (&endpoint.state, endpoint.registration());
-    let port_of = |(name, port): (&crate::name::Name, &crate::endpoint::Port)| {
-        let url = endpoint.url_of_port(name.as_str()).unwrap_or_default();
+    let port_of = |(name, port): (&str, &Port)| {
+        let url = endpoint.url_of_port(name).unwrap_or_default();
         let scheme = port.scheme.as_str().into();
         (
             name.to_string(),
@@ -248,7 +245,7 @@ fn answer_of(endpoint: &Endpoint, heard: Timestamp) -> ServiceEndpoint {
         registered_at: state.registered_at.to_string(),
         since: state.since.to_string(),
         ttl: registration.ttl.map(Into::into),
-        metadata: endpoint.metadata(),
+        metadata: endpoint.metadata().to_object(),
         tags: endpoint.tags().to_vec(),
         zone: endpoint.zone().map(Into::into),
         weight: endpoint.weight(),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub use super::check::check_json;
 use super::check::{check_ports_exist, read_checks};
@@ -22,11 +22,13 @@ use crate::address::{Address, AddressError, Host, Scheme};
 use crate::change::Revision;
 use crate::check::{Check, EVIDENCE_LENGTH_MAX};
 use crate::command::{DrainWish, OverridePatch};
-use crate::endpoint::{InitialHealth, MAIN_PORT, Platform, Port, Registration, WEIGHT_DEFAULT};
+use crate::endpoint::{InitialHealth, Platform, Registration, WEIGHT_DEFAULT};
 use crate::health::Health;
 use crate::limits::{BodyRules, JSON_INTEGER_MAX, TTL_DEFAULT, TTL_MAX, TTL_MIN};
+use crate::metadata::Metadata;
 use crate::name::Name;
 use crate::policy::{CACHE_TTL_MAX, ServicePolicy};
+use crate::port::{MAIN_PORT, Port, Ports};
 use crate::select::{Criteria, Policy};
 
 /// A heartbeat's body.
@@ -371,29 +373,31 @@ fn read_address(fields: &mut Fields<'_>) -> Result<Address, Problem> {
     })
 }
 
-fn read_ports(fields: &mut Fields<'_>, address: &Address) -> Result<BTreeMap<Name, Port>, Problem> {
-    let main = Name::main_port();
-    let main_port = Port {
+fn read_ports(fields: &mut Fields<'_>, address: &Address) -> Result<Ports, Problem> {
+    let main = Port {
         port: address.port,
         scheme: address.scheme.clone(),
     };
-    let mut ports = BTreeMap::from([(main.clone(), main_port)]);
+    let mut others = BTreeMap::new();
     let written = fields.object("ports")?.unwrap_or_default();
     for (name, value) in written {
         let pointer = pointer_to("/ports", &name);
         let port = read_port(&pointer, value, &address.scheme)?;
         let name = Name::parse(&name).map_err(|error| invalid(&pointer, &error.to_string()))?;
-        let before = ports.insert(name.clone(), port.clone());
+        if name.as_str() == MAIN_PORT {
+            if port != main {
+                let what = "it does not agree with the port of the endpoint";
+                return Err(invalid(&pointer, what));
+            }
+            continue;
+        }
+        let before = others.insert(name.clone(), port.clone());
         if before.is_some_and(|before| before != port) {
-            let what = if name == main {
-                "it does not agree with the port of the endpoint".into()
-            } else {
-                format!("another port is named `{name}` too, once names are folded")
-            };
+            let what = format!("another port is named `{name}` too, once names are folded");
             return Err(invalid(&pointer, &what));
         }
     }
-    let max = fields.rules.ports;
+    let (ports, max) = (Ports::with(main, others), fields.rules.ports);
     if ports.len() > max {
         return Err(too_many("/ports", ports.len(), max));
     }
@@ -430,8 +434,8 @@ fn read_port(pointer: &str, value: Json<'_>, default: &Scheme) -> Result<Port, P
     })
 }
 
-fn read_metadata(fields: &mut Fields<'_>) -> Result<Option<Map<String, Value>>, Problem> {
-    let Some(metadata) = fields.object("metadata")?.map(kept) else {
+fn read_metadata(fields: &mut Fields<'_>) -> Result<Option<Metadata>, Problem> {
+    let Some(metadata) = fields.object("metadata")?.map(kept::<Metadata>) else {
         return Ok(None);
     };
     let (members_max, bytes_max) = (fields.rules.metadata_members, fields.rules.metadata_bytes);
@@ -447,7 +451,7 @@ fn read_metadata(fields: &mut Fields<'_>) -> Result<Option<Map<String, Value>>, 
 }
 
 /// How long an object is as JSON.
-fn json_length(members: &Map<String, Value>) -> usize {
+fn json_length(members: &Metadata) -> usize {
     const TYPICAL: usize = 256;
     let mut json = Vec::with_capacity(TYPICAL);
     write_object(&mut json, members);

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use super::fields::{invalid, segment};
 use super::problem::{Problem, code};
@@ -62,7 +62,7 @@ impl From<Json<'_>> for Value {
 }
 
 /// The same members, to be kept.
-pub(super) fn kept(members: Members<'_>) -> Map<String, Value> {
+pub(super) fn kept<C: FromIterator<(String, Value)>>(members: Members<'_>) -> C {
     let members = members.into_iter();
     members
         .map(|(name, value)| (name.into_owned(), value.into()))

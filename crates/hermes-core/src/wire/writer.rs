@@ -5,7 +5,7 @@
 //! like numbers and whatever else is not worth a word here.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::time::Timestamp;
 
@@ -75,13 +75,16 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// An object with all that is in it.
-pub(super) fn write_object(out: &mut Vec<u8>, members: &Map<String, Value>) {
+pub(super) fn write_object<'a>(
+    out: &mut Vec<u8>,
+    members: impl IntoIterator<Item = (impl AsRef<str>, &'a Value)>,
+) {
     out.push(b'{');
-    for (at, (name, value)) in members.iter().enumerate() {
+    for (at, (name, value)) in members.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_text(out, name);
+        write_text(out, name.as_ref());
         out.push(b':');
         match value {
             Value::String(text) => write_text(out, text),

@@ -33,7 +33,7 @@ fn metadata_patch(metadata: &Value) -> Command {
         service: service("web"),
         id: id("a"),
         patch: OverridePatch {
-            metadata: Some(Some(members(metadata))),
+            metadata: Some(Some(members(metadata).into())),
             ..OverridePatch::default()
         },
     }
@@ -236,10 +236,10 @@ fn a_member_that_was_hidden_is_replaced_whole() {
     let metadata = json!({"canary": {"percent": 5, "zone": "a"}});
     let mut machine = machine_with(&json!({"url": URL, "metadata": metadata}));
     let hidden = machine.change(&metadata_patch(&json!({"canary": null})));
-    assert_eq!(hidden.metadata(), members(&json!({})));
+    assert_eq!(hidden.metadata().to_object(), members(&json!({})));
     let shown = machine.change(&metadata_patch(&json!({"canary": {"percent": 50}})));
     assert_eq!(
-        shown.metadata(),
+        shown.metadata().to_object(),
         members(&json!({"canary": {"percent": 50}}))
     );
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use hermes_core::change::Revision;
 use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions};
 use hermes_core::limits::{BodyRules, METADATA_BYTES_MAX};
-use hermes_core::name::Name;
 use hermes_core::wire::problem::Problem;
 use hermes_core::wire::request::{
     HeartbeatOf, check_json, read_criteria, read_drain, read_heartbeat, read_heartbeats,
@@ -288,7 +287,7 @@ fn what_just_fits_is_read() {
     }
     let folded = registration(&json!({"url": "http://web", "ports": {"Admin_Port": 81}}));
     assert_eq!(
-        folded.ports.keys().map(Name::as_str).collect::<Vec<_>>(),
+        folded.ports.keys().collect::<Vec<_>>(),
         ["admin-port", "main"]
     );
 }
@@ -533,7 +532,7 @@ fn a_patch_names_what_can_be_overridden() {
         read(json!({"metadata": metadata}))
             .metadata
             .flatten()
-            .map(Value::Object),
+            .map(|metadata| metadata.to_object().into()),
         Some(metadata)
     );
 }

@@ -10,8 +10,10 @@ use hermes_core::address::Address;
 use hermes_core::catalog::Catalog;
 use hermes_core::change::{ClusterId, Revision};
 use hermes_core::command::{Claim, Command, Condition, DrainWish, Request};
-use hermes_core::endpoint::{Endpoint, InitialHealth, MAIN_PORT, Platform, Port, Registration};
+use hermes_core::endpoint::{Endpoint, InitialHealth, Platform, Registration};
+use hermes_core::metadata::Metadata;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::port::{Port, Ports};
 use hermes_core::time::{Moment, Timestamp};
 use hermes_core::wire::request::Heartbeat;
 use hermes_discovery::clock::Clock;
@@ -84,8 +86,8 @@ pub(crate) fn registration(ttl: Option<Duration>) -> Registration {
     };
     Registration {
         address,
-        ports: [(name(MAIN_PORT), port)].into(),
-        metadata: serde_json::Map::new(),
+        ports: Ports::of(port),
+        metadata: Metadata::default(),
         tags: Vec::new(),
         zone: None,
         weight: 100,

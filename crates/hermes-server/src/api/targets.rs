@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hermes_core::catalog::{NamespaceView, ServiceView};
-use hermes_core::endpoint::{Endpoint, MAIN_PORT};
+use hermes_core::endpoint::Endpoint;
 use hermes_core::name::Name;
+use hermes_core::port::MAIN_PORT;
 use hermes_core::wire::answer::TargetGroup;
 use hermes_core::wire::fields::too_many;
 use serde_json::Value;
@@ -107,11 +108,11 @@ impl Wanted {
 /// The endpoint as a target; `None` when it has no such port.
 fn group(endpoint: &Endpoint, name: &Name) -> Option<TargetGroup> {
     let registration = endpoint.registration();
-    let port = registration.ports.get(name)?;
+    let port = registration.ports.get(name.as_str())?;
     let mut labels = BTreeMap::new();
-    for (key, value) in endpoint.metadata() {
-        if let Some(text) = label_value(&value) {
-            let label = format!("{PREFIX}metadata_{}", label_name(&key));
+    for (key, value) in endpoint.metadata().iter() {
+        if let Some(text) = label_value(value) {
+            let label = format!("{PREFIX}metadata_{}", label_name(key));
             // Two keys may come to the same label; the first in order has it.
             labels.entry(label).or_insert(text);
         }

@@ -15,12 +15,15 @@ use hermes_core::address::{Address, Host, Scheme};
 use hermes_core::change::{Cause, Change, ChangeKind, Revision};
 use hermes_core::check::{Check, CheckKind, HttpCheck, HttpMethod, StatusMatch, TlsOptions};
 use hermes_core::endpoint::{
-    CheckFinding, Drain, EndpointState, InitialHealth, Overrides, Platform, Port, Registration,
+    CheckFinding, Drain, EndpointState, InitialHealth, Overrides, Platform, Registration,
 };
 use hermes_core::health::Health;
+use hermes_core::metadata::Metadata;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::named::Named;
+use hermes_core::port::{Port, Ports};
 use hermes_core::time::{Timestamp, whole_millis};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::policy::StoredPolicy;
@@ -114,8 +117,9 @@ struct StoredRegistration<'a> {
     host: Text<'a>,
     port: u16,
     ports: BTreeMap<Text<'a>, (u16, Text<'a>)>,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    metadata: Cow2<'a>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    #[serde(deserialize_with = "read_metadata")]
+    metadata: Cow<'a, Metadata>,
     #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
     tags: Cow<'a, [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,13 +134,11 @@ struct StoredRegistration<'a> {
     assume_healthy: bool,
 }
 
-/// Metadata, borrowed when it is written.
-type Cow2<'a> = Cow<'a, Map<String, Value>>;
-
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct StoredOverrides {
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    metadata: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Named::is_empty")]
+    #[serde(deserialize_with = "read_metadata")]
+    metadata: Cow<'static, Metadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +209,14 @@ struct StoredHttp<'a> {
 )]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn read_metadata<'de, 'a, D>(deserializer: D) -> Result<Cow<'a, Metadata>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let object = Map::<String, Value>::deserialize(deserializer)?;
+    Ok(Cow::Owned(object.into()))
 }
 
 impl StoredOverrides {
@@ -285,11 +295,8 @@ impl<'a> From<&'a EndpointState> for StoredState<'a> {
 
 impl<'a> From<&'a Registration> for StoredRegistration<'a> {
     fn from(registration: &'a Registration) -> Self {
-        let port = |(name, port): (&'a Name, &'a Port)| {
-            (
-                name.as_str().into(),
-                (port.port, port.scheme.as_str().into()),
-            )
+        let port = |(name, port): (&'a str, &'a Port)| {
+            (name.into(), (port.port, port.scheme.as_str().into()))
         };
         Self {
             url: (&*registration.address.url).into(),
@@ -319,7 +326,7 @@ impl From<&Overrides> for StoredOverrides {
             zone,
         } = overrides.clone();
         Self {
-            metadata,
+            metadata: Cow::Owned(metadata),
             tags,
             weight,
             zone,
@@ -438,7 +445,7 @@ impl StoredState<'_> {
             owner: self.owner.map(|owner| (&*owner).into()),
             registration: Arc::new(registration),
             overrides: Arc::new(Overrides {
-                metadata,
+                metadata: metadata.into_owned(),
                 tags,
                 weight,
                 zone,
@@ -474,13 +481,18 @@ impl StoredRegistration<'_> {
             };
             Ok((name_of(&name)?, Port { port, scheme }))
         };
+        let main = Port {
+            port: address.port,
+            scheme: address.scheme.clone(),
+        };
+        let ports: Vec<_> = self.ports.into_iter().map(port).collect::<Result<_, _>>()?;
         let initial_health = if self.assume_healthy {
             InitialHealth::Healthy
         } else {
             InitialHealth::Unknown
         };
         Ok(Registration {
-            ports: self.ports.into_iter().map(port).collect::<Result<_, _>>()?,
+            ports: Ports::with(main, ports),
             metadata: self.metadata.into_owned(),
             tags: self.tags.into_owned(),
             zone: self.zone.map(Into::into),

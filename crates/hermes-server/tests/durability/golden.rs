@@ -153,7 +153,9 @@ fn findings() -> Vec<CheckFinding> {
 
 fn overrides() -> Overrides {
     Overrides {
-        metadata: serde_json::from_str(r#"{"hidden": null, "version": "2"}"#).unwrap(),
+        metadata: [("hidden", serde_json::Value::Null), ("version", "2".into())]
+            .into_iter()
+            .collect(),
         tags: Some(vec!["canary".into()]),
         weight: Some(0),
         zone: Some("eu-1b".into()),
