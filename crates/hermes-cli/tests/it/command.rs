@@ -1,20 +1,68 @@
 //! Running the command: to its end, or line by line while it runs.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+#[cfg(unix)]
+use std::sync::Once;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
 use hermes_discovery::clock::Clock;
 use serde_json::Value;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long anything may take that should happen at once, or after a probe or two.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A command that finds no signal ignored. All that the tests start begins here.
+///
+/// `nohup`, and a shell that puts something into the background, ignore signals for whatever comes
+/// after them; the tests may run there, too.
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    #[cfg(unix)]
+    handle_ignored_signals();
+    Command::new(program)
+}
+
+/// Handles the signals that this process was started to ignore. A process that it starts finds what
+/// was ignored still ignored, but what was handled at its default. Nothing is made of the signals
+/// here, so they are as good as ignored.
+#[cfg(unix)]
+fn handle_ignored_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Only Linux tells without unsafe code.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let bits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = bits.map_or(0, |bits| u64::from_str_radix(bits.trim(), 16).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _guard = runtime.enter();
+        let kinds = [
+            SignalKind::hangup(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+            SignalKind::terminate(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
+        for kind in kinds {
+            if ignored & (1 << (kind.as_raw_value() - 1)) != 0 {
+                // What is handled once stays so, whether anybody still listens or not.
+                drop(signal(kind).unwrap());
+            }
+        }
+    });
+}
+
 /// The command in a clean environment, with its arguments in one line.
 pub(crate) fn hermes(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hermes"));
+    let mut command = command(env!("CARGO_BIN_EXE_hermes"));
     command.args(arguments.split_whitespace());
     for (name, _) in std::env::vars_os() {
         let of_ours = |prefix| name.to_str().is_some_and(|name| name.starts_with(prefix));

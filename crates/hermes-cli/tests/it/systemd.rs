@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::command::{Running, hermes};
+use crate::command::{Running, command, hermes};
 use crate::responder::read_head;
 use crate::server::Server;
 
@@ -72,7 +72,7 @@ fn it_says_that_it_is_alive_for_as_long_as_that_is_wanted() {
 /// The command with `socket` as its third file, as systemd hands it over.
 fn with_socket(socket: TcpListener, arguments: &str) -> Command {
     let inner = hermes(arguments);
-    let mut command = Command::new("sh");
+    let mut command = command("sh");
     let handing = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";
     command
         .args(["-c", handing])

@@ -1,8 +1,6 @@
 //! What a person sees: on a terminal, which `script` provides.
 
-use std::process::Command;
-
-use crate::command::{end, hermes};
+use crate::command::{command, end, hermes};
 use crate::server::Server;
 
 /// Everything that appears on a terminal of so many columns while a shell runs a script. It is also
@@ -15,7 +13,7 @@ fn seen(server: &Server, columns: u16, script: &str) -> String {
         "stty cols {columns} rows 24; {}",
         script.replace("LOG", &log)
     );
-    let mut command = Command::new("script");
+    let mut command = command("script");
     command.args(["-qefc", &script, &log]);
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "HERMES_NAMESPACE"] {
         command.env_remove(name);

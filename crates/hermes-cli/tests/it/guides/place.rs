@@ -17,6 +17,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::guide::{Guide, Step};
+use crate::command::command;
 
 /// Where the binary under test is.
 const BINARY: &str = env!("CARGO_BIN_EXE_hermes");
@@ -96,14 +97,14 @@ impl Place {
     /// A shell in this place.
     pub(super) fn shell(&self) -> Command {
         let mut command = if self.ports.is_none() {
-            let mut command = Command::new(UNSHARE[0]);
+            let mut command = command(UNSHARE[0]);
             command.args(&UNSHARE[1..]);
             let script = "ip link set lo up && exec bash --norc --noprofile";
             command.args(["bash", "-c", script]);
             command
         } else {
             // A session of its own, by which everything in it can be ended.
-            let mut command = Command::new("setsid");
+            let mut command = command("setsid");
             command.args(["bash", "--norc", "--noprofile"]);
             command
         };

@@ -1,9 +1,7 @@
 //! Signals: handed on, or the beginning of the end.
 
-use std::process::Command;
-
 use super::{run_program, run_shell, staying, web};
-use crate::command::Running;
+use crate::command::{Running, command};
 use crate::server::Server;
 
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -103,7 +101,7 @@ fn a_signal_that_was_ignored_stays_ignored() {
         &server.url,
         "--name web --port auto --check none --drain-time 0s",
     );
-    let mut shell = Command::new("sh");
+    let mut shell = command("sh");
     shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
     shell.arg(run.get_program()).args(run.get_args());
     for (name, value) in run.get_envs() {
