@@ -158,13 +158,24 @@ fn at(appended: Appended) -> Option<Revision> {
     }
 }
 
-/// Everything that is kept, which may become less beside the reading.
+/// Everything that is kept. While it is being read the log may let go of some: then a page has fewer
+/// than there are, or the reading begins anew.
 async fn read_all(log: &impl Log) -> Vec<Record> {
+    let mut all: Vec<Record> = Vec::new();
+    let mut after = log.begins_after();
     loop {
-        let begins_after = log.begins_after();
-        match log.read(begins_after, usize::MAX).await {
-            Err(LogError::Compacted) if log.begins_after() > begins_after => {}
-            read => return read.expect("what is kept can be read"),
+        match log.read(after, usize::MAX).await {
+            Err(LogError::Compacted) if log.begins_after() > after => {
+                all.clear();
+                after = log.begins_after();
+            }
+            page => {
+                all.extend(page.expect("what is kept can be read"));
+                match all.last() {
+                    Some(last) if last.revision > after => after = last.revision,
+                    _ => return all,
+                }
+            }
         }
     }
 }
