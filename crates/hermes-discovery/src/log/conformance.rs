@@ -47,6 +47,7 @@ pub async fn suite<S: Shelf>(shelf: &S) {
     changes_of_one_batch_see_each_other(shelf.empty().await).await;
     entities_do_not_get_in_each_others_way(shelf.empty().await).await;
     pages_join_without_gap_or_overlap(shelf.empty().await).await;
+    the_cluster_stays_the_same(shelf.empty().await).await;
     whoever_asks_for_more_than_is_kept_is_told_so(shelf.forgetful().await).await;
     what_is_restored_is_what_was_replayed(shelf, shelf.empty().await).await;
     what_is_restored_is_what_was_replayed(shelf, shelf.forgetful().await).await;
@@ -71,8 +72,12 @@ fn id(text: &str) -> EndpointId {
     EndpointId::parse(text).expect("the suite names its endpoints well")
 }
 
-/// The change that makes `id` what it is, when `expected` holds.
-fn put(service: &ServiceKey, id: &EndpointId, expected: Expected) -> Planned {
+/// The change that makes `id` what it is, when `expected` holds. For stories about one kind of log, too.
+///
+/// # Panics
+/// Never: its URL is one.
+#[must_use]
+pub fn put(service: &ServiceKey, id: &EndpointId, expected: Expected) -> Planned {
     let registration = registration_of_url("http://10.0.0.1:8080").expect("this is a URL");
     let state = EndpointState {
         incarnation: None,
@@ -303,10 +308,12 @@ async fn changes_of_one_batch_see_each_other(mut log: impl Log) {
 
 async fn entities_do_not_get_in_each_others_way(mut log: impl Log) {
     let (web, api, one) = (service("web"), service("api"), id("one"));
-    append_well(&mut log, put(&web, &one, Expected::Absent)).await;
+    let first = append_well(&mut log, put(&web, &one, Expected::Absent)).await;
     let same_id = append_well(&mut log, put(&api, &one, Expected::Absent)).await;
-    append_well(&mut log, forgetting(&web)).await;
+    // The service is an entity of its own: forgetting it leaves its endpoints to their changes.
+    append_well(&mut log, forgetting(&api)).await;
     append_well(&mut log, removal(&api, &one, Expected::At(same_id))).await;
+    append_well(&mut log, removal(&web, &one, Expected::At(first))).await;
 }
 
 async fn pages_join_without_gap_or_overlap(mut log: impl Log) {
@@ -334,6 +341,12 @@ async fn pages_join_without_gap_or_overlap(mut log: impl Log) {
     }
     let ahead = Revision(all[99].revision.0 + 1_000);
     assert_eq!(log.read(ahead, 10).await, Ok(vec![]));
+}
+
+async fn the_cluster_stays_the_same(mut log: impl Log) {
+    let cluster = log.cluster();
+    append_well(&mut log, put(&service("web"), &id("one"), Expected::Absent)).await;
+    assert_eq!(log.cluster(), cluster);
 }
 
 async fn whoever_asks_for_more_than_is_kept_is_told_so(mut log: impl Log) {

@@ -1,11 +1,11 @@
-//! The file log and the memory log are logs.
+//! The file log is a log. The log in memory passes the same suite in its own crate.
 
 use std::cell::Cell;
 use std::path::PathBuf;
 
 use hermes_core::change::ClusterId;
+use hermes_discovery::log::Log;
 use hermes_discovery::log::conformance::{Shelf, suite};
-use hermes_discovery::log::{Log, MemoryLog};
 use hermes_server::log::disk::Directory;
 use hermes_server::log::{FileLog, Options};
 use tempfile::TempDir;
@@ -64,25 +64,6 @@ impl Shelf for Directories {
     }
 }
 
-/// Memory logs.
-struct Memory;
-
-impl Shelf for Memory {
-    type Log = MemoryLog;
-
-    async fn empty(&self) -> MemoryLog {
-        MemoryLog::new(ClusterId(7))
-    }
-
-    async fn forgetful(&self) -> MemoryLog {
-        MemoryLog::new(ClusterId(7)).keeping(100)
-    }
-
-    async fn again(&self, _log: MemoryLog) -> Option<MemoryLog> {
-        None
-    }
-}
-
 #[tokio::test]
 async fn the_file_log_is_a_log() {
     let directories = Directories {
@@ -90,9 +71,4 @@ async fn the_file_log_is_a_log() {
         made: Cell::new(0),
     };
     suite(&directories).await;
-}
-
-#[tokio::test]
-async fn the_memory_log_is_a_log() {
-    suite(&Memory).await;
 }
