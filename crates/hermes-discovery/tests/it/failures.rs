@@ -13,7 +13,7 @@ use hermes_core::name::EndpointId;
 use hermes_discovery::engine::{Config, Engine, Event, Interest, Refusal, Resume};
 use tokio::task::JoinSet;
 
-use crate::leases::is_gone;
+use crate::leases::asked_while_expiring;
 use crate::make::{
     alarm, asked, beat, deregister, drain, engine, engine_on, forget, id, leased, listed, moment,
     register, registration, seconds, seen, service, submit, tagged, until, within,
@@ -170,15 +170,7 @@ async fn a_lease_is_closed_while_its_expiry_is_written_and_opens_when_it_cannot_
     let (log, engine) = rigged_with(&[]).await;
     let (web, one) = (service("web"), id("one"));
     let five_seconds = leased(Duration::from_secs(5));
-    submit(&engine, register(&web, &one, &five_seconds))
-        .await
-        .unwrap();
-
-    log.close_gate();
-    log.blocked().await;
-    let refusal = beat(&engine, &web, &one).unwrap_err();
-    assert!(is_gone(&refusal), "{refusal}");
-    let again = asked(&engine, register(&web, &one, &five_seconds)).await;
+    let again = asked_while_expiring(&log, &engine, (&web, &one), &five_seconds).await;
     until(&engine, 9_000).await;
     log.lose();
     log.open_gate();

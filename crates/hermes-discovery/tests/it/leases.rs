@@ -12,8 +12,8 @@ use hermes_core::health::Health;
 use hermes_core::name::{EndpointId, ServiceKey};
 use hermes_core::rejection::Rejection;
 use hermes_core::time::Moment;
-use hermes_discovery::engine::{Config, Engine, Refusal};
-use tokio::task::JoinSet;
+use hermes_discovery::engine::{Config, Engine, Outcome, Refusal};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::make::{
     alarm, asked, beat, deregister, drain, engine, engine_on, id, leased, moment, register,
@@ -30,6 +30,23 @@ pub(crate) fn is_gone(refusal: &Refusal) -> bool {
             ..
         })
     )
+}
+
+/// Registers an endpoint, and asks for the same again while the expiry of its lease is being written.
+/// The answer comes once the gate of the log is opened.
+pub(crate) async fn asked_while_expiring(
+    log: &RiggedLog,
+    engine: &Engine,
+    (service, id): (&ServiceKey, &EndpointId),
+    lease: &Arc<Registration>,
+) -> JoinHandle<Result<Outcome, Refusal>> {
+    let request = register(service, id, lease);
+    submit(engine, request.clone()).await.unwrap();
+    log.close_gate();
+    log.blocked().await;
+    let refusal = beat(engine, service, id).unwrap_err();
+    assert!(is_gone(&refusal), "{refusal}");
+    asked(engine, request).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,15 +164,7 @@ async fn a_registration_that_comes_while_its_expiry_is_written_begins_anew() {
     let engine = engine_on(Config::default(), log.clone()).await;
     let (web, one) = (service("web"), id("one"));
     let ten_seconds = leased(Duration::from_secs(10));
-    submit(&engine, register(&web, &one, &ten_seconds))
-        .await
-        .unwrap();
-
-    log.close_gate();
-    log.blocked().await;
-    let refusal = beat(&engine, &web, &one).unwrap_err();
-    assert!(is_gone(&refusal), "{refusal}");
-    let again = asked(&engine, register(&web, &one, &ten_seconds)).await;
+    let again = asked_while_expiring(&log, &engine, (&web, &one), &ten_seconds).await;
     let begun_at = moment(&engine).0;
     log.open_gate();
     assert!(

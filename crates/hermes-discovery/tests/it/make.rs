@@ -140,12 +140,11 @@ pub(crate) fn register_new(
     id: &EndpointId,
     registration: &Arc<Registration>,
 ) -> Request {
-    request(Command::Register {
-        service: service.clone(),
-        id: id.clone(),
-        registration: Arc::clone(registration),
-        new: true,
-    })
+    let mut request = register(service, id, registration);
+    if let Command::Register { new, .. } = &mut request.command {
+        *new = true;
+    }
+    request
 }
 
 pub(crate) fn deregister(service: &ServiceKey, id: &EndpointId) -> Request {
