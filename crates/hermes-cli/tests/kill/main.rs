@@ -13,30 +13,19 @@
 //! seed settles what is written and when the server is killed; how the threads of the machine
 //! interleave it does not.
 #![cfg(unix)]
+#![cfg(test)]
 
-// `cfg(test)` tells clippy that a panic is how they fail, outside of the tests themselves, too.
-#[cfg(test)]
 mod crowd;
-#[cfg(test)]
 mod damage;
 #[cfg(target_os = "linux")]
-#[cfg(test)]
 mod disk;
-#[cfg(test)]
 mod leases;
-#[cfg(test)]
 mod model;
-#[cfg(test)]
 mod restart;
-#[cfg(test)]
 mod server;
-#[cfg(test)]
 mod storm;
-#[cfg(test)]
 mod walkthrough;
-#[cfg(test)]
 mod watcher;
-#[cfg(test)]
 mod writer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,17 +3,12 @@
 //!
 //! Everything random comes from a seed, and a story that fails prints its own.
 
-#[cfg(test)]
+#![cfg(test)]
+
 mod conformance;
-#[cfg(test)]
 mod crashes;
-#[cfg(test)]
 mod disk;
-#[cfg(test)]
 mod flips;
-#[cfg(test)]
 mod golden;
-#[cfg(test)]
 mod model;
-#[cfg(test)]
 mod restart;
