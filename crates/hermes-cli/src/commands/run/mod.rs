@@ -3,10 +3,12 @@
 //! It starts the command, and is its companion for as long as it lives: others first, then the
 //! command, then its registration and its heartbeats; and all of it back when it is told to stop.
 //!
+//! - [`companion`] is what it begins with, as `hermes up` does.
 //! - [`program`] says what is to be run, [`supervise`] is its life, [`restart`] when it begins anew.
 //! - [`process`] is the command, [`guard`] what sees to it that it does not outlive us.
 //! - [`registration`] is what the server knows of it, [`readiness`] what it knows of others.
 
+pub(crate) mod companion;
 pub(crate) mod guard;
 pub(crate) mod news;
 mod port;
@@ -26,26 +28,22 @@ use std::time::Duration;
 
 use hermes_core::address::{Host, Scheme};
 use hermes_core::name::{EndpointId, Name};
-use hermes_discovery::client::Client;
-use hermes_discovery::clock::Clock;
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::runtime;
 use tokio::sync::{mpsc, watch};
 
-use super::Context;
 use super::check::{self, Wish};
 use crate::args::{Global, duration, pair};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Output, talk};
-use guard::{FAILED, Guard};
+use companion::Company;
+use guard::FAILED;
 use news::{Audience, News};
 use program::{Port, Program, Times, parse_port};
 use readiness::Readiness;
 use restart::Restart;
-use signals::Signals;
-use supervise::{End, Order, Supervisor, Surroundings};
+use supervise::{End, Order, Supervisor};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,9 +60,6 @@ Messages of Hermes go to stderr and begin with `hermes: `.
 
 Exit codes: the command's own; 128 + the signal that ended it; 125 Hermes itself has failed, 126 the
 command cannot be executed, 127 it is not found.";
-
-/// An answer is waited for no longer than this, whatever --timeout says: a lease is short.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Signals that have come and are not taken up yet; more of the same kind say nothing new.
 const ORDERS_MAX: usize = 16;
@@ -178,24 +173,17 @@ pub(crate) fn run(arguments: Arguments, global: &Global, output: &Output) -> Exi
 
 fn start(arguments: Arguments, global: &Global, output: &Output) -> Result<End, Failure> {
     let program = arguments.program()?;
-    let namespace = namespace(global)?;
-    // The main thread runs everything: the kernel ends a command with the thread that started it.
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let end = runtime.block_on(async {
-        let mut signals = Signals::install()?;
-        let context = Context {
-            client: client(global)?,
-            namespace: namespace.as_ref().map(Name::as_str),
-            timeout: global.timeout,
-            output,
-        };
+    companion::live(global, output, async |company| {
+        let Company {
+            mut signals,
+            context,
+            around,
+        } = company;
         let needs = program.all_needs();
         let (known, readiness) = watch::channel(Readiness::default());
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let supervisor = Supervisor {
-            around: Arc::new(surroundings(global, namespace.clone())?),
+            around,
             audience: Arc::new(Voice),
             readiness: Some(readiness),
             orders: received,
@@ -214,10 +202,7 @@ fn start(arguments: Arguments, global: &Global, output: &Output) -> Result<End, 
                 () = &mut followed, if is_following => is_following = false,
             }
         }
-    });
-    // A name that is still being resolved is nobody's business any more.
-    runtime.shutdown_background();
-    end
+    })
 }
 
 fn order(signal: Signal) -> Order {
@@ -226,36 +211,6 @@ fn order(signal: Signal) -> Order {
     } else {
         Order::HandOn(signal)
     }
-}
-
-/// A client that does not wait longer than a lease allows.
-pub(crate) fn client(global: &Global) -> Result<Client, Failure> {
-    super::client(global, global.timeout.min(ANSWER_MAX))
-}
-
-/// The namespace that is meant, if one was said.
-pub(crate) fn namespace(global: &Global) -> Result<Option<Name>, Failure> {
-    let parse = |text: &String| {
-        Name::parse(text).map_err(|_error| {
-            let what = "a program runs in one namespace";
-            Failure::told(Exit::Usage, what, "say which: --namespace NAME")
-        })
-    };
-    global.namespace.as_ref().map(parse).transpose()
-}
-
-/// What every program of this process has around it.
-pub(crate) fn surroundings(
-    global: &Global,
-    namespace: Option<Name>,
-) -> Result<Surroundings, Failure> {
-    Ok(Surroundings {
-        client: client(global)?,
-        namespace,
-        machine: rustix::system::uname().nodename().to_string_lossy().into(),
-        guard: Arc::new(Guard::start()),
-        clock: Clock::system(),
-    })
 }
 
 impl Arguments {

@@ -19,15 +19,12 @@ use hermes_core::nearest::nearest;
 use hermes_core::time::Moment;
 use hermes_discovery::clock::Clock;
 use rustix::process::Signal;
-use tokio::runtime;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use super::Context;
+use super::run::companion::{self, Company};
 use super::run::readiness::{self, Readiness};
-use super::run::signals::Signals;
 use super::run::supervise::Order;
-use super::run::{client, namespace, surroundings};
 use crate::args::Global;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -82,19 +79,12 @@ pub(crate) fn run(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let stack = read(arguments)?;
-    let namespace = namespace(global)?;
-    // The main thread runs everything: the kernel ends a command with the thread that started it.
-    let runtime = runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let exit = runtime.block_on(async {
-        let mut signals = Signals::install()?;
-        let context = Context {
-            client: client(global)?,
-            namespace: namespace.as_ref().map(Name::as_str),
-            timeout: global.timeout,
-            output,
-        };
+    companion::live(global, output, async |company| {
+        let Company {
+            mut signals,
+            context,
+            around,
+        } = company;
         let names = names(&stack);
         let (known, readiness) = watch::channel(Readiness::default());
         let mut followed = pin!(readiness::follow(&context, &names, &known));
@@ -102,7 +92,7 @@ pub(crate) fn run(
         let look = look(&stack, output);
         let mut crew = Crew {
             entries: stack.entries,
-            around: Arc::new(surroundings(global, namespace.clone())?),
+            around,
             board: Arc::new(Board::new(readiness.clone(), look)),
             readiness: readiness.clone(),
             bell: Arc::new(Notify::new()),
@@ -135,11 +125,12 @@ pub(crate) fn run(
             }
             crew.advance();
         }
-        Ok(if crew.has_failed { Exit::Failed } else { Exit::Done })
-    });
-    // A name that is still being resolved is nobody's business any more.
-    runtime.shutdown_background();
-    exit
+        Ok(if crew.has_failed {
+            Exit::Failed
+        } else {
+            Exit::Done
+        })
+    })
 }
 
 async fn until(clock: Clock, moment: Option<Moment>) {
