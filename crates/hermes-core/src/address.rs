@@ -116,7 +116,15 @@ fn check_label(label: &str) -> Result<(), AddressError> {
 
 /// A URL scheme, lower-cased: `http`, `https`, `grpc`, `tcp` and whatever else a port may speak.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scheme(Arc<str>);
+pub struct Scheme(Spelt);
+
+/// How a scheme is kept: the usual two without bytes of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Spelt {
+    Http,
+    Https,
+    Otherwise(Arc<str>),
+}
 
 impl Scheme {
     /// Checks `text` against RFC 3986, 3.1, and at most 32 bytes.
@@ -124,6 +132,11 @@ impl Scheme {
     /// # Errors
     /// When it is not a scheme.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
+        match text {
+            "http" => return Ok(Self::http()),
+            "https" => return Ok(Self(Spelt::Https)),
+            _ => {}
+        }
         let wrong = |b: u8| !b.is_ascii_alphanumeric() && !b"+-.".contains(&b);
         let begins_well = text.starts_with(|c: char| c.is_ascii_alphabetic());
         if !begins_well || text.len() > 32 || text.bytes().any(wrong) {
@@ -131,25 +144,34 @@ impl Scheme {
                 "a letter first, then letters, digits, + - .",
             ));
         }
-        Ok(Self(lower_cased(text)))
+        let folded = lower_cased(text);
+        Ok(Self(match &*folded {
+            "http" => Spelt::Http,
+            "https" => Spelt::Https,
+            _ => Spelt::Otherwise(folded),
+        }))
     }
 
     /// Plain HTTP, the scheme that is meant when none is said.
     #[must_use]
     pub fn http() -> Self {
-        Self("http".into())
+        Self(Spelt::Http)
     }
 
     /// The scheme as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Spelt::Http => "http",
+            Spelt::Https => "https",
+            Spelt::Otherwise(text) => text,
+        }
     }
 
     /// Whether HTTP is spoken there, with or without TLS.
     #[must_use]
     pub fn is_http(&self) -> bool {
-        matches!(&*self.0, "http" | "https")
+        matches!(self.0, Spelt::Http | Spelt::Https)
     }
 }
 
@@ -176,7 +198,10 @@ impl Address {
         if text.len() > URL_LENGTH_MAX {
             return Err(AddressError::Url("it has more than 2048 bytes"));
         }
-        text.chars().try_for_each(check_character)?;
+        // Looked at again only where something is wrong, to say what.
+        if !text.bytes().all(stands_in_url) {
+            text.chars().try_for_each(check_character)?;
+        }
         let (scheme, rest) = text.split_once("://").ok_or(AddressError::Scheme(
             "it must begin with http:// or https://",
         ))?;
@@ -230,7 +255,12 @@ impl Address {
     }
 }
 
-/// One character of a URL: those that RFC 3986 knows.
+/// Whether a byte is one of those that RFC 3986 knows.
+fn stands_in_url(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&byte)
+}
+
+/// One character of a URL, with what is wrong about it.
 fn check_character(c: char) -> Result<(), AddressError> {
     match c {
         '\n' | '\r' => Err(AddressError::Url("a line break stands in it")),
