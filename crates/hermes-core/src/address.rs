@@ -211,13 +211,13 @@ impl Address {
                 "only http and https are registered by URL",
             ));
         }
-        if rest.contains(['?', '#']) {
+        if rest.bytes().any(|byte| matches!(byte, b'?' | b'#')) {
             return Err(AddressError::Url(
                 "a query or fragment is not part of an endpoint",
             ));
         }
         let authority = rest.split('/').next().unwrap_or_default();
-        if authority.contains('@') {
+        if authority.bytes().any(|byte| byte == b'@') {
             return Err(AddressError::Url(
                 "user-info is refused: a registry keeps no secrets",
             ));
@@ -257,7 +257,11 @@ impl Address {
 
 /// Whether a byte is one of those that RFC 3986 knows.
 fn stands_in_url(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"\\\"<>^`{|}".contains(&byte)
+    let never = matches!(
+        byte,
+        b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}'
+    );
+    byte.is_ascii_graphic() && !never
 }
 
 /// One character of a URL, with what is wrong about it.

@@ -180,7 +180,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json<'de>, A::Error> {
-        let mut object: Members<'de> = Vec::new();
+        /// Most objects have no more members.
+        const TYPICAL: usize = 8;
+        let mut object: Members<'de> = Vec::with_capacity(TYPICAL);
         while let Some(name) = members.next_key_seed(NameOf)? {
             match members.next_value_seed(self) {
                 Ok(value) => object.push((name, value)),

@@ -34,6 +34,14 @@ struct Touched {
 }
 
 impl Batch {
+    /// Empties it, and keeps its room for the next one.
+    pub(super) fn clear(&mut self) {
+        self.planned.clear();
+        self.asks.clear();
+        self.touched.clear();
+        self.new_services = 0;
+    }
+
     /// Whether `command` touches nothing that the batch, or something that waits before it, touches.
     pub(super) fn is_free(&self, command: &Command) -> bool {
         let Some(touched) = self.touched.get(command.service()) else {

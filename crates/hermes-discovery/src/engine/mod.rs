@@ -62,7 +62,8 @@ pub struct Config {
     /// memory and waiting time for fewer refusals in a burst. Default 8,192.
     pub requests_max: usize,
     /// Changes kept in memory for watchers that resume or fell behind; older ones are read from the
-    /// log. Default 65,536.
+    /// log. More of them cost memory that every change has to pass through, and save reads of a log
+    /// when many are away for long. Default 8,192.
     pub feed_changes_max: usize,
     /// Bytes of those changes. Default 64 MiB.
     pub feed_bytes_max: usize,
@@ -83,7 +84,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             requests_max: 8_192,
-            feed_changes_max: 65_536,
+            feed_changes_max: 8_192,
             feed_bytes_max: 64 * 1024 * 1024,
             watchers_max: 20_000,
             watcher_changes_max: 1_024,

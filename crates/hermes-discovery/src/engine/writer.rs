@@ -101,6 +101,9 @@ pub(super) struct Writer<L> {
     leases: Leases,
     /// Asks that must not share a batch with one before them, in their order.
     waiting: VecDeque<Ask>,
+    /// Room for the next batch: the asks that were taken, and what is made of them.
+    taken: Vec<Ask>,
+    batch: Batch,
     /// Nothing expires before this moment, because the log could not be written.
     expiries_rest_until: Moment,
 }
@@ -116,6 +119,8 @@ impl<L: Log> Writer<L> {
             lanes,
             leases,
             waiting: VecDeque::new(),
+            taken: Vec::new(),
+            batch: Batch::default(),
             expiries_rest_until,
         }
     }
@@ -125,9 +130,10 @@ impl<L: Log> Writer<L> {
         while self.something_to_do().await {
             let now = self.shared.clock.now();
             self.look_after_log(now).await;
-            let asks = self.take(now);
-            let batch = self.plan_all(asks, now);
-            self.commit(batch, now).await;
+            self.take(now);
+            self.plan_all(now);
+            self.commit(now).await;
+            self.batch.clear();
             // Under a steady flood every receive is ready at once; others want to run too.
             tokio::task::yield_now().await;
         }
@@ -176,8 +182,9 @@ impl<L: Log> Writer<L> {
     /// What goes into the next batch: what waits, then of every lane as much as there is, up to a
     /// bound for each, so that no lane waits for another to be empty. While much waits already,
     /// requests stay in their lane, where they are counted.
-    fn take(&mut self, now: Now) -> Vec<Ask> {
-        let mut asks: Vec<Ask> = self.waiting.drain(..).collect();
+    fn take(&mut self, now: Now) {
+        let asks = &mut self.taken;
+        asks.extend(self.waiting.drain(..));
         let room = BATCH_MAX.saturating_sub(asks.len());
         if now.moment >= self.expiries_rest_until {
             let ran_out = self.leases.run_out(&self.catalog, now.moment);
@@ -188,14 +195,13 @@ impl<L: Log> Writer<L> {
         } = &mut self.lanes;
         asks.extend(std::iter::from_fn(|| reports.try_recv().ok()).take(BATCH_MAX));
         asks.extend(std::iter::from_fn(|| requests.try_recv().ok()).take(room));
-        asks
     }
 
     /// Plans every ask that can be, answers those that come to nothing, and lets the rest wait.
-    fn plan_all(&mut self, asks: Vec<Ask>, now: Now) -> Batch {
-        let mut batch = Batch::default();
+    fn plan_all(&mut self, now: Now) {
+        let batch = &mut self.batch;
         let published = self.shared.catalog.load_full();
-        for ask in asks {
+        for ask in self.taken.drain(..) {
             let command = &ask.request.command;
             if is_being_removed(&self.catalog, command) {
                 // Its expiry is in this batch, or waits too: it goes first, and then this registers
@@ -231,17 +237,16 @@ impl<L: Log> Writer<L> {
             }
         }
         self.shared.counters.hold(self.waiting.len());
-        batch
     }
 
     /// Makes the batch durable, then visible, then answers.
-    async fn commit(&mut self, batch: Batch, now: Now) {
-        if batch.planned.is_empty() {
+    async fn commit(&mut self, now: Now) {
+        if self.batch.planned.is_empty() {
             return;
         }
         let began = Instant::now();
-        let span = debug_span!("commit", changes = batch.planned.len());
-        let append = self.log.append(&batch.planned);
+        let span = debug_span!("commit", changes = self.batch.planned.len());
+        let append = self.log.append(&self.batch.planned);
         match append.instrument(span.clone()).await {
             Ok(appended) => {
                 let took = began.elapsed();
@@ -249,19 +254,20 @@ impl<L: Log> Writer<L> {
                 let counters = &self.shared.counters;
                 counters.committed(appended.len(), took);
                 self.log_works();
-                self.publish(batch, &appended);
+                self.publish(&appended);
             }
-            Err(error) => self.give_up(batch, &error, now),
+            Err(error) => self.give_up(&error, now),
         }
     }
 
-    fn publish(&mut self, batch: Batch, appended: &[Appended]) {
+    fn publish(&mut self, appended: &[Appended]) {
         // Leases that begin with these changes begin now, not before they were durable.
         let now = self.shared.clock.now();
         let mut committed: Vec<Arc<Committed>> = Vec::with_capacity(appended.len());
+        let mut batch = std::mem::take(&mut self.batch);
         let mut answers = Vec::with_capacity(batch.asks.len());
         let mut changes = batch.planned.iter().zip(appended);
-        for (ask, count) in batch.asks {
+        for (ask, count) in batch.asks.drain(..) {
             let (mut conflict, mut registered) = (false, false);
             for (planned, appended) in changes.by_ref().take(count) {
                 let Appended::At(revision) = *appended else {
@@ -283,6 +289,7 @@ impl<L: Log> Writer<L> {
                 answers.push((ask, registered));
             }
         }
+        self.batch = batch;
         let catalog = Arc::new(self.catalog.clone());
         self.shared.catalog.store(Arc::clone(&catalog));
         self.shared.counters.applied(&committed);
@@ -312,7 +319,7 @@ impl<L: Log> Writer<L> {
     }
 
     /// Nothing of the batch is in the log: everyone is told, and closed leases open again.
-    fn give_up(&mut self, batch: Batch, error: &LogError, now: Now) {
+    fn give_up(&mut self, error: &LogError, now: Now) {
         self.shared.counters.failed();
         if !self.log_is_lost() {
             tracing::error!(%error, "the log cannot be written; nothing changes and nothing expires");
@@ -321,10 +328,12 @@ impl<L: Log> Writer<L> {
                 .store(now.moment.0, Ordering::Release);
         }
         self.expiries_rest_until = Moment(now.moment.0 + LOG_RETRY_MILLIS);
-        for (ask, _) in batch.asks {
+        let mut batch = std::mem::take(&mut self.batch);
+        for (ask, _) in batch.asks.drain(..) {
             self.reopen(&ask, self.expiries_rest_until);
             ask.answer(Err(Refusal::LogUnavailable(error.to_string())));
         }
+        self.batch = batch;
     }
 
     fn reopen(&mut self, ask: &Ask, again_at: Moment) {

@@ -1,6 +1,7 @@
 //! Preconditions: the revision of every living entity, by which a log judges changes.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use foldhash::fast::RandomState;
 use hermes_core::catalog::Catalog;
@@ -51,11 +52,14 @@ impl Entities {
         let mut numbered = Numbered {
             appended: Vec::with_capacity(batch.len()),
             last,
-            before: Vec::new(),
+            before: Vec::with_capacity(batch.len()),
         };
         for planned in batch {
-            let entity = planned.change.entity();
-            let found = self.revisions.get(&entity).copied();
+            let entity = self.revisions.entry(planned.change.entity());
+            let found = match &entity {
+                Entry::Occupied(there) => Some(*there.get()),
+                Entry::Vacant(_) => None,
+            };
             let holds = match planned.expected {
                 Expected::Anything => true,
                 Expected::Absent => found.is_none(),
@@ -66,11 +70,13 @@ impl Entities {
                 continue;
             }
             numbered.last = Revision(numbered.last.0 + 1);
-            match planned.change.state {
-                Some(_) => drop(self.revisions.insert(entity.clone(), numbered.last)),
-                None => drop(self.revisions.remove(&entity)),
+            let key = entity.key().clone();
+            match (&planned.change.state, entity) {
+                (Some(_), entity) => drop(entity.insert_entry(numbered.last)),
+                (None, Entry::Occupied(there)) => drop(there.remove_entry()),
+                (None, Entry::Vacant(_)) => {}
             }
-            numbered.before.push((entity, found));
+            numbered.before.push((key, found));
             numbered.appended.push(Appended::At(numbered.last));
         }
         numbered

@@ -160,12 +160,13 @@ impl Api {
         let path = parts.uri.path();
         let route = route::route(path);
         let operation = route.as_ref().map(|route| route.operation(&parts.method));
-        let mut flight = self.counters.begin(operation.unwrap_or(Operation::NONE));
+        let operation = operation.unwrap_or(Operation::NONE);
+        let mut flight = self.counters.begin(operation);
         let mut has_waited = false;
         let result = match (self.admit(route.as_ref(), &parts, peer), route) {
             (Err(failure), _) => Err(failure),
             (Ok(_), None) => Err(Failure::route_unknown(path)),
-            (Ok(_), Some(route)) if !route.allows(&parts.method) => {
+            (Ok(_), Some(route)) if operation == Operation::NONE => {
                 Err(Failure::method_not_allowed(&parts.method, route.methods()))
             }
             (Ok(caller), Some(route)) => {

@@ -51,16 +51,17 @@ impl<'a> Query<'a> {
 
     /// Takes a parameter out that may be given once.
     pub(super) fn one(&mut self, name: &str) -> Result<Option<Cow<'a, str>>, Problem> {
-        if self.pairs.is_empty() {
+        let is_it = |(other, _): &(Cow<'a, str>, Cow<'a, str>)| other == name;
+        let Some(at) = self.pairs.iter().position(is_it) else {
             return Ok(None);
-        }
-        let mut values = self.all(name);
-        match values.len() {
-            0 | 1 => Ok(values.pop()),
-            n => Err(invalid(
-                name,
-                &format!("it is given {n} times, once is enough"),
-            )),
+        };
+        let (_, value) = self.pairs.remove(at);
+        match self.all(name).len() {
+            0 => Ok(Some(value)),
+            more => {
+                let what = format!("it is given {} times, once is enough", more + 1);
+                Err(invalid(name, &what))
+            }
         }
     }
 

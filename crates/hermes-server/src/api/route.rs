@@ -174,7 +174,7 @@ impl Route<'_> {
         }
     }
 
-    /// The route with this method.
+    /// The route with this method; [`Operation::NONE`] when it has no such method.
     pub(super) fn operation(&self, method: &Method) -> Operation {
         let place = match *method {
             Method::GET | Method::HEAD => 0,
@@ -224,10 +224,9 @@ impl Route<'_> {
     }
 
     /// Whether the route has this method.
-    pub(super) fn allows(&self, method: &Method) -> bool {
-        self.methods()
-            .split(',')
-            .any(|allowed| allowed.trim_start() == method.as_str())
+    fn allows(&self, method: &Method) -> bool {
+        let mut allowed = self.methods().as_bytes().split(|byte| *byte == b',');
+        allowed.any(|allowed| allowed.trim_ascii_start() == method.as_str().as_bytes())
     }
 }
 

@@ -44,14 +44,8 @@ impl Call<'_> {
         let (service, id) = (self.service_key(name)?, parse_id(id)?);
         let new = self.query.switch("new")?;
         self.end_of_query(&["namespace", "new"])?;
-        let body = self.body(body, body::JSON).await?;
-        self.register(
-            service,
-            id,
-            read_registration_under(&body, self.rules())?,
-            new,
-        )
-        .await
+        let registration = self.registration(body).await?;
+        self.register(service, id, registration, new).await
     }
 
     /// `POST …/endpoints`
@@ -59,8 +53,7 @@ impl Call<'_> {
         let service = self.service_key(name)?;
         let new = self.query.switch("new")?;
         self.end_of_query(&["namespace", "new"])?;
-        let body = self.body(body, body::JSON).await?;
-        let registration = read_registration_under(&body, self.rules())?;
+        let registration = self.registration(body).await?;
         let address = &registration.address;
         let id = EndpointId::of_address(address.host.as_str(), address.port).map_err(|error| {
             let what = format!("no id can be made of it ({error}); use PUT with an id of your own");
@@ -99,6 +92,11 @@ impl Call<'_> {
             outcome.catalog.revision(),
             &json!({"status": "registered"}),
         ))
+    }
+
+    async fn registration(&self, body: Incoming) -> Result<Registration, Failure> {
+        let body = self.body(body, body::JSON).await?;
+        Ok(read_registration_under(&body, self.rules())?)
     }
 
     /// Whether an address may be registered here, by each of its ports.
@@ -147,10 +145,11 @@ impl Call<'_> {
         let mut json = Vec::with_capacity(ROUND_ENDPOINT + endpoint.json_size_hint());
         json.extend_from_slice(b"{\"endpoint\":");
         endpoint.write_json(&mut json);
-        let interval = serde_json::to_string(&interval).unwrap_or_default();
-        let changed = outcome.changed;
-        let rest = format!(",\"heartbeat_interval\":{interval},\"changed\":{changed}}}");
-        json.extend_from_slice(rest.as_bytes());
+        json.extend_from_slice(b",\"heartbeat_interval\":");
+        // A finite number or null; writing into memory does not fail.
+        serde_json::to_writer(&mut json, &interval).ok();
+        json.extend_from_slice(b",\"changed\":");
+        json.extend_from_slice(if outcome.changed { b"true}" } else { b"false}" });
         let status = if outcome.registered {
             StatusCode::CREATED
         } else {
