@@ -13,7 +13,8 @@ use hermes_discovery::settings::{
 };
 
 use super::file::{self, Entry};
-use super::table::{SETTINGS, Setting};
+use super::setting::Setting;
+use super::table::SETTINGS;
 use crate::auth::Secret;
 use crate::config::Config;
 

@@ -15,12 +15,14 @@ mod file;
 mod layers;
 mod lens;
 mod reference;
+mod setting;
 mod table;
 
 pub use hermes_discovery::settings::{Fault, Faults, Place};
 pub use layers::{Loaded, Sources, load};
 pub use reference::reference;
-pub use table::{Group, SETTINGS, Setting, Takes};
+pub use setting::{Group, Setting, Takes};
+pub use table::SETTINGS;
 
 use crate::config::Config;
 

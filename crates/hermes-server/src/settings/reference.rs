@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::table::{Group, SETTINGS, Setting, Takes};
+use super::setting::{Group, Setting, Takes};
+use super::table::SETTINGS;
 
 const FRONT: &str = "\
 # Configuration
