@@ -25,7 +25,7 @@ use crate::trie::Trie;
 #[derive(Debug, Clone)]
 pub struct Catalog {
     revision: Revision,
-    namespaces: Trie<Arc<NamespaceView>>,
+    namespaces: Trie<NamespaceView>,
     services: usize,
     tally: Tally,
     limits: Arc<Limits>,
@@ -33,7 +33,7 @@ pub struct Catalog {
     seed: u64,
 }
 
-/// The services of one namespace.
+/// The services of one namespace. A clone is a few reference counts.
 #[derive(Debug, Clone)]
 pub struct NamespaceView {
     /// Its name.
@@ -146,13 +146,14 @@ impl Catalog {
 
     /// A namespace; `None` when nothing was ever registered in it.
     #[must_use]
-    pub fn namespace(&self, name: &str) -> Option<&Arc<NamespaceView>> {
+    #[inline]
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceView> {
         self.namespaces.get(name)
     }
 
     /// All namespaces, in the order of their names.
     #[must_use]
-    pub fn namespaces(&self) -> Vec<&Arc<NamespaceView>> {
+    pub fn namespaces(&self) -> Vec<&NamespaceView> {
         let mut all: Vec<_> = self.namespaces.values().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -315,20 +316,18 @@ impl Catalog {
 
 /// The namespace to be changed at `revision`; made known when it is not.
 fn namespace_mut<'a>(
-    namespaces: &'a mut Trie<Arc<NamespaceView>>,
+    namespaces: &'a mut Trie<NamespaceView>,
     seed: u64,
     revision: Revision,
     name: &Name,
 ) -> &'a mut NamespaceView {
-    let make = || {
-        Arc::new(NamespaceView {
-            name: name.clone(),
-            revision,
-            services: Trie::new(seed),
-            names: Arc::default(),
-        })
+    let make = || NamespaceView {
+        name: name.clone(),
+        revision,
+        services: Trie::new(seed),
+        names: Arc::default(),
     };
-    let view = Arc::make_mut(namespaces.get_or_insert_with(name, make));
+    let view = namespaces.get_or_insert_with(name, make);
     view.revision = view.revision.max(revision);
     view
 }
@@ -336,6 +335,7 @@ fn namespace_mut<'a>(
 impl NamespaceView {
     /// A service; `None` when it is not known.
     #[must_use]
+    #[inline]
     pub fn service(&self, name: &str) -> Option<&Arc<ServiceView>> {
         self.services.get(name)
     }
@@ -344,7 +344,7 @@ impl NamespaceView {
     #[must_use]
     pub fn names(&self) -> &[Name] {
         self.names.get_or_init(|| {
-            let mut names: Vec<Name> = self.services.iter().map(|(name, _)| name.clone()).collect();
+            let mut names: Vec<Name> = self.services().map(|view| view.key.name.clone()).collect();
             names.sort_unstable();
             names.into()
         })

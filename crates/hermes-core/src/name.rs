@@ -108,6 +108,11 @@ impl Name {
     pub fn given(&self) -> &str {
         self.given.as_deref().unwrap_or(&self.folded)
     }
+
+    /// The name as text that is shared with it.
+    pub(crate) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.folded)
+    }
 }
 
 impl PartialEq for Name {

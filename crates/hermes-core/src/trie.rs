@@ -2,18 +2,25 @@
 //!
 //! A clone is one reference count. A change copies the path from the root to one leaf (a few
 //! hundred bytes to a few kilobytes) and leaves every older clone as it was, so a reader that
-//! holds a clone sees one revision of everything, for as long as it likes, without a lock. Nodes
+//! holds a clone sees one revision of everything, for as long as it likes, without a lock. Branches
 //! that nobody else holds are changed in place, so a batch of changes copies each path once.
 //!
 //! The structure is a radix tree over the name's hash with 32 children a branch: a hash array
 //! mapped trie (P. Bagwell, "Ideal Hash Trees", 2001) without the bitmap, because hashes spread
 //! evenly, and with leaves of up to 16 entries, because scanning sixteen hashes is cheaper than
 //! following another pointer. The hash is seeded, so that nobody can choose names that collide.
+//!
+//! What a look costs are the pointers it follows one after the other. So the kind of a node stands in
+//! the branch above it, beside the pointer, and a leaf is its entries and nothing else: a thousand
+//! names are two branches, a leaf and a name away, a million are four branches away. The price is
+//! that a leaf is copied when a name comes or goes, also where nobody else holds it.
 
+use std::array;
 use std::hash::{BuildHasher, Hasher};
+use std::slice;
 use std::sync::Arc;
 
-use foldhash::quality::FixedState;
+use foldhash::fast::FixedState;
 
 use crate::name::Name;
 
@@ -24,25 +31,22 @@ const LEAF_MAX: usize = 16;
 /// A map from [`Name`] to `V` that is cheap to clone and is never changed under a reader.
 #[derive(Clone, Debug)]
 pub struct Trie<V> {
-    root: Arc<Node<V>>,
+    root: Node<V>,
     length: usize,
     seed: FixedState,
 }
 
+/// A slot of its parent: two words, of which a branch needs one.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a pointer less to follow at each branch is worth a quarter of a kilobyte for each leaf"
-)]
 enum Node<V> {
-    Leaf(Vec<Entry<V>>),
-    Branch([Arc<Self>; FANOUT]),
+    Leaf(Arc<[Entry<V>]>),
+    Branch(Arc<[Self; FANOUT]>),
 }
 
 #[derive(Clone, Debug)]
 struct Entry<V> {
     hash: u64,
-    name: Name,
+    name: Arc<str>,
     value: V,
 }
 
@@ -51,7 +55,7 @@ impl<V: Clone> Trie<V> {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            root: Arc::new(Node::empty()),
+            root: Node::empty(),
             length: 0,
             seed: FixedState::with_seed(seed),
         }
@@ -71,79 +75,53 @@ impl<V: Clone> Trie<V> {
 
     /// The value of `name`. Takes any text, so that looking up needs no parsing.
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&V> {
         // Most registries have one namespace: to compare its name is cheaper than to hash it.
-        if let Node::Leaf(entries) = &*self.root
+        if let Node::Leaf(entries) = &self.root
             && let [only] = &entries[..]
         {
-            return (only.name.as_str() == name).then_some(&only.value);
+            return (*only.name == *name).then_some(&only.value);
         }
-        let hash = self.hash(name);
-        let mut node = &*self.root;
-        let mut rest = hash;
-        loop {
-            match node {
-                Node::Branch(children) => {
-                    node = &children[digit(rest)];
-                    rest >>= BITS;
-                }
-                Node::Leaf(entries) => {
-                    let is_it = |e: &&Entry<V>| e.hash == hash && e.name.as_str() == name;
-                    return entries.iter().find(is_it).map(|e| &e.value);
-                }
-            }
-        }
+        self.find(self.hash(name), name)
     }
 
     /// The value of `name`, to be changed for this clone and those made of it later.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut V> {
-        // Looked up first: a miss must not copy a path.
-        self.get(name)?;
         let hash = self.hash(name);
-        let entries = leaf_of(&mut self.root, hash);
-        entries
-            .iter_mut()
-            .find(|e| e.hash == hash && e.name.as_str() == name)
-            .map(|e| &mut e.value)
+        // Looked up first: a miss must not copy a path.
+        self.find(hash, name)?;
+        self.find_mut(hash, name)
     }
 
     /// The value of `name`, to be changed as by [`Trie::get_mut`]; made when there is none.
     pub fn get_or_insert_with(&mut self, name: &Name, make: impl FnOnce() -> V) -> &mut V {
         let hash = self.hash(name.as_str());
-        let is_it = |e: &Entry<V>| e.hash == hash && e.name == *name;
-        if !leaf_of(&mut self.root, hash).iter().any(is_it) {
-            let (name, value) = (name.clone(), make());
-            insert_new(&mut self.root, 0, Entry { hash, name, value });
-            self.length += 1;
+        if self.find(hash, name.as_str()).is_none() {
+            self.insert_new(hash, name, make());
         }
-        let mut entries = leaf_of(&mut self.root, hash).iter_mut();
-        let entry = entries.find(|entry| is_it(entry));
-        &mut entry
+        self.find_mut(hash, name.as_str())
             .expect("it was put there above when it was missing")
-            .value
     }
 
     /// Sets the value of `name`, and gives back the one it had.
-    pub fn insert(&mut self, name: Name, value: V) -> Option<V> {
+    pub fn insert(&mut self, name: &Name, value: V) -> Option<V> {
         if let Some(old) = self.get_mut(name.as_str()) {
             return Some(std::mem::replace(old, value));
         }
-        let hash = self.hash(name.as_str());
-        insert_new(&mut self.root, 0, Entry { hash, name, value });
-        self.length += 1;
+        self.insert_new(self.hash(name.as_str()), name, value);
         None
     }
 
     /// Takes `name` out, and gives back its value.
     pub fn remove(&mut self, name: &str) -> Option<V> {
-        self.get(name)?;
         let hash = self.hash(name);
-        let entries = leaf_of(&mut self.root, hash);
-        let at = entries
-            .iter()
-            .position(|e| e.hash == hash && e.name.as_str() == name)?;
+        let value = self.find(hash, name)?.clone();
+        let entries = self.root.leaf_mut(hash);
+        let others = entries.iter().filter(|entry| !entry.is(hash, name));
+        *entries = others.cloned().collect();
         self.length -= 1;
-        Some(entries.swap_remove(at).value)
+        Some(value)
     }
 
     /// Every value, in no particular order.
@@ -152,16 +130,15 @@ impl<V: Clone> Trie<V> {
     }
 
     /// Every name with its value, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, &V)> {
-        let mut branches: Vec<std::slice::Iter<'_, Arc<Node<V>>>> =
-            vec![std::slice::from_ref(&self.root).iter()];
-        let mut entries: std::slice::Iter<'_, Entry<V>> = [].iter();
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
+        let mut branches = vec![slice::from_ref(&self.root).iter()];
+        let mut entries: slice::Iter<'_, Entry<V>> = [].iter();
         std::iter::from_fn(move || {
             loop {
                 if let Some(entry) = entries.next() {
-                    return Some((&entry.name, &entry.value));
+                    return Some((&*entry.name, &entry.value));
                 }
-                match branches.last_mut()?.next().map(|node| &**node) {
+                match branches.last_mut()?.next() {
                     None => drop(branches.pop()),
                     Some(Node::Branch(children)) => branches.push(children.iter()),
                     Some(Node::Leaf(leaf)) => entries = leaf.iter(),
@@ -175,11 +152,86 @@ impl<V: Clone> Trie<V> {
         hasher.write(name.as_bytes());
         hasher.finish()
     }
+
+    fn find(&self, hash: u64, name: &str) -> Option<&V> {
+        let mut node = &self.root;
+        let mut rest = hash;
+        loop {
+            match node {
+                Node::Branch(children) => {
+                    node = &children[digit(rest)];
+                    rest >>= BITS;
+                }
+                Node::Leaf(entries) => {
+                    let entry = entries.iter().find(|entry| entry.is(hash, name));
+                    return entry.map(|entry| &entry.value);
+                }
+            }
+        }
+    }
+
+    fn find_mut(&mut self, hash: u64, name: &str) -> Option<&mut V> {
+        let entries = Arc::make_mut(self.root.leaf_mut(hash));
+        let entry = entries.iter_mut().find(|entry| entry.is(hash, name));
+        entry.map(|entry| &mut entry.value)
+    }
+
+    /// Puts in a name that is not there yet.
+    fn insert_new(&mut self, hash: u64, name: &Name, value: V) {
+        let name = name.text();
+        self.root.insert_new(0, Entry { hash, name, value });
+        self.length += 1;
+    }
+}
+
+impl<V> Entry<V> {
+    fn is(&self, hash: u64, name: &str) -> bool {
+        self.hash == hash && *self.name == *name
+    }
 }
 
 impl<V> Node<V> {
     fn empty() -> Self {
-        Self::Leaf(Vec::new())
+        Self::Leaf(Arc::default())
+    }
+}
+
+impl<V: Clone> Node<V> {
+    /// The leaf that `hash` leads to; the branches on the way are copied where others hold them too.
+    fn leaf_mut(&mut self, hash: u64) -> &mut Arc<[Entry<V>]> {
+        let mut node = self;
+        let mut rest = hash;
+        loop {
+            match node {
+                Self::Leaf(entries) => return entries,
+                Self::Branch(children) => {
+                    node = &mut Arc::make_mut(children)[digit(rest)];
+                    rest >>= BITS;
+                }
+            }
+        }
+    }
+
+    /// Puts an entry whose name is not there yet below this node, which is `depth` branches down. A
+    /// leaf that is full becomes a branch.
+    fn insert_new(&mut self, depth: u32, entry: Entry<V>) {
+        match self {
+            Self::Branch(children) => {
+                let child = &mut Arc::make_mut(children)[digit(entry.hash >> (BITS * depth))];
+                child.insert_new(depth + 1, entry);
+            }
+            // With every bit used up a leaf may only grow: it takes equal hashes to get here.
+            Self::Leaf(entries) if entries.len() < LEAF_MAX || BITS * (depth + 1) >= u64::BITS => {
+                *entries = entries.iter().cloned().chain([entry]).collect();
+            }
+            Self::Leaf(entries) => {
+                let full = Arc::clone(entries);
+                *self = Self::Branch(Arc::new(array::from_fn(|_| Self::empty())));
+                for entry in full.iter().cloned().chain([entry]) {
+                    self.insert_new(depth, entry);
+                }
+            }
+        }
     }
 }
 
@@ -187,45 +239,6 @@ impl<V> Node<V> {
 fn digit(hash: u64) -> usize {
     let lowest = u8::try_from(hash % (1 << BITS)).expect("five bits fit into eight");
     usize::from(lowest)
-}
-
-/// The leaf that `hash` leads to, its path copied where others hold it too.
-fn leaf_of<V: Clone>(root: &mut Arc<Node<V>>, hash: u64) -> &mut Vec<Entry<V>> {
-    let mut node = Arc::make_mut(root);
-    let mut rest = hash;
-    loop {
-        match node {
-            Node::Leaf(entries) => return entries,
-            Node::Branch(children) => {
-                node = Arc::make_mut(&mut children[digit(rest)]);
-                rest >>= BITS;
-            }
-        }
-    }
-}
-
-/// Puts an entry whose name is not there yet into the leaf at `depth`, which splits when it is full.
-fn insert_new<V: Clone>(node: &mut Arc<Node<V>>, depth: u32, entry: Entry<V>) {
-    match Arc::make_mut(node) {
-        Node::Branch(children) => {
-            let child = &mut children[digit(entry.hash >> (BITS * depth))];
-            insert_new(child, depth + 1, entry);
-        }
-        // With every bit used up a leaf may only grow: it takes equal hashes to get here.
-        Node::Leaf(entries) if entries.len() < LEAF_MAX || BITS * (depth + 1) >= u64::BITS => {
-            entries.push(entry);
-        }
-        Node::Leaf(entries) => {
-            let mut children: [Node<V>; FANOUT] = std::array::from_fn(|_| Node::empty());
-            for old in entries.drain(..) {
-                if let Node::Leaf(leaf) = &mut children[digit(old.hash >> (BITS * depth))] {
-                    leaf.push(old);
-                }
-            }
-            *node = Arc::new(Node::Branch(children.map(Arc::new)));
-            insert_new(node, depth, entry);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -244,7 +257,7 @@ mod tests {
     fn a_clone_stays_what_it_was() {
         let mut trie = Trie::new(7);
         for n in 0..1_000 {
-            trie.insert(name(n), n);
+            trie.insert(&name(n), n);
         }
         let before = trie.clone();
         for n in 0..1_000 {
@@ -266,19 +279,20 @@ mod tests {
 
     #[test]
     fn equal_hashes_only_make_a_longer_leaf() {
-        let mut root = Arc::new(Node::empty());
-        for n in 0..100 {
-            insert_new(
-                &mut root,
-                0,
-                Entry {
-                    hash: u64::MAX,
-                    name: name(n),
-                    value: n,
-                },
-            );
+        let hash = u64::MAX;
+        let mut root = Node::empty();
+        for value in 0..100 {
+            let name = name(value).text();
+            root.insert_new(0, Entry { hash, name, value });
         }
-        assert_eq!(leaf_of(&mut root, u64::MAX).len(), 100);
+        assert_eq!(root.leaf_mut(hash).len(), 100);
+    }
+
+    #[test]
+    fn a_node_is_two_words_and_a_service_in_a_leaf_four() {
+        let word = size_of::<usize>();
+        assert_eq!(size_of::<Node<Arc<u8>>>(), 2 * word);
+        assert_eq!(size_of::<Entry<Arc<u8>>>(), 4 * word);
     }
 
     proptest! {
@@ -294,12 +308,12 @@ mod tests {
                     let found = *trie.get_or_insert_with(&key, || at);
                     prop_assert_eq!(found, *model.entry(key).or_insert(at));
                 } else {
-                    prop_assert_eq!(trie.insert(key.clone(), at), model.insert(key, at));
+                    prop_assert_eq!(trie.insert(&key, at), model.insert(key, at));
                 }
             }
             prop_assert_eq!(trie.len(), model.len());
-            let all: HashMap<Name, usize> = trie.iter().map(|(k, v)| (k.clone(), *v)).collect();
-            prop_assert_eq!(all, model);
+            let all = trie.iter().map(|(k, v)| (Name::parse(k).unwrap(), *v)).collect();
+            prop_assert_eq!(model, all);
         }
     }
 }

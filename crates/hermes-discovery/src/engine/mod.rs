@@ -208,6 +208,7 @@ impl Engine {
     /// Everything that is registered, at one revision. One atomic load; hold it only briefly, or
     /// clone the `Arc` within.
     #[must_use]
+    #[inline]
     pub fn catalog(&self) -> Guard<Arc<Catalog>> {
         self.shared.catalog.load()
     }

@@ -294,7 +294,7 @@ impl Drop for Watcher {
 /// Where a watcher is within a catalog: namespaces and names in order.
 #[derive(Debug)]
 struct SnapshotCursor {
-    namespaces: VecDeque<Arc<NamespaceView>>,
+    namespaces: VecDeque<NamespaceView>,
     at: usize,
 }
 

@@ -421,7 +421,7 @@ fn page(
     (prefix, tag, caller): (&str, Option<&str>, &Caller),
     (limit, cursor): (usize, Option<Cursor>),
 ) -> (Vec<ServiceSummary>, bool) {
-    let namespaces: Vec<&Arc<NamespaceView>> = match namespace {
+    let namespaces: Vec<&NamespaceView> = match namespace {
         Some(name) => catalog.namespace(name.as_str()).into_iter().collect(),
         None => catalog.namespaces(),
     };
