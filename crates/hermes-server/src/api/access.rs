@@ -5,11 +5,13 @@
 //! there are. Names are folded before they are judged, by the rules of the handlers behind.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use hermes_core::name::{DEFAULT_NAMESPACE, Name};
 use hermes_core::wire::problem::{Problem, code};
-use hyper::Method;
+use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method};
 
 use super::error::Failure;
 use super::route::Route;
@@ -126,6 +128,11 @@ impl Api {
 impl Call<'_> {
     /// Whether the caller may use the route, on the names that it speaks of.
     pub(super) fn judge(&self, route: &Route<'_>, method: &Method) -> Result<(), Failure> {
+        if let (Caller::Open, Access::Write | Access::Administer) =
+            (&self.caller, route.access(method))
+        {
+            return check_origin(self.headers);
+        }
         if self.caller.may_everything() {
             return Ok(());
         }
@@ -248,4 +255,70 @@ fn folded<'a>(what: &str, text: &'a str) -> Result<Cow<'a, str>, Failure> {
     }
     let name: Name = parse_name(what, text)?;
     Ok(Cow::Owned(name.as_str().to_owned()))
+}
+
+/// Where nobody is asked for a key, a page that somebody looks at on this machine could write as well:
+/// browsers send such requests for any page, and say of which origin it is. Only pages of the server
+/// itself may, by an address that no name server of a stranger can lead elsewhere.
+fn check_origin(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let of_origin = origin.split_once("://").map(|(_scheme, host)| host);
+    let is_own = of_origin.is_some() && of_origin == host;
+    if is_own && host.is_some_and(is_local) {
+        return Ok(());
+    }
+    let shown: String = origin.chars().take(64).collect();
+    let detail = format!(
+        "A page of `{shown}` asks for a change, and this server asks nobody for a key, so it takes none \
+         from pages of elsewhere. Use a page of the server itself at its IP address or at localhost, or \
+         make keys with `hermes key create`."
+    );
+    Err(Problem::new(code::NOT_ALLOWED, detail).at("Origin").into())
+}
+
+/// Whether `host`, with or without a port, is an IP address or `localhost`.
+fn is_local(host: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    let literal = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_pages_of_the_server_itself_may_write() {
+        let own = [
+            ("http://127.0.0.1:8001", "127.0.0.1:8001"),
+            ("http://[::1]:8001", "[::1]:8001"),
+            ("http://localhost:8001", "localhost:8001"),
+            ("https://10.1.2.3", "10.1.2.3"),
+        ];
+        let other = [
+            ("http://localhost:3000", "localhost:8001"),
+            ("http://rebound.example:8001", "rebound.example:8001"),
+            ("http://127.0.0.1.example", "127.0.0.1.example"),
+            ("http://localhost.example:1", "localhost.example:1"),
+            ("null", "127.0.0.1:8001"),
+            ("127.0.0.1:8001", "127.0.0.1:8001"),
+        ];
+        let rows = own.map(|row| (row, true)).into_iter();
+        for ((origin, host), may) in rows.chain(other.map(|row| (row, false))) {
+            let mut headers = HeaderMap::new();
+            headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(HOST, HeaderValue::from_static(host));
+            assert_eq!(check_origin(&headers).is_ok(), may, "{origin} at {host}");
+        }
+    }
 }

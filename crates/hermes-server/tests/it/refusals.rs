@@ -1176,6 +1176,37 @@ async fn what_is_just_within_every_bound_is_taken() {
 }
 
 #[tokio::test]
+async fn a_page_of_elsewhere_changes_nothing_where_nobody_is_asked_for_a_key() {
+    let (_server, mut client) = with_web().await;
+    let before = client.get("/api/v1/services/web").await.body;
+    // `host: test` is what every request here says; so the fourth is a page of a name that leads here.
+    for origin in [
+        "https://evil.example",
+        "http://localhost:3000",
+        "null",
+        "http://test",
+        "test",
+        "",
+    ] {
+        // What a page may send without asking first.
+        let calls = [
+            Call::new("POST", "/services/web?endpoint=http://10.6.6.6:80"),
+            Call::new("POST", "/api/v1/services/web/endpoints").plain_body(registration("")),
+            Call::new("POST", "/api/v1/heartbeats").plain_body(r#"{"heartbeats": {}}"#),
+        ];
+        for call in calls {
+            let refused = client.send(call.header("origin", origin)).await;
+            refused.problem(403, "not_allowed");
+        }
+    }
+    assert_eq!(client.get("/api/v1/services/web").await.body, before);
+    // Whoever only reads does no harm, and gets no permission to look at the answer.
+    let read = Call::get("/api/v1/services/web").header("origin", "https://evil.example");
+    let read = client.send(read).await.must_be(200);
+    assert_eq!(read.header("access-control-allow-origin"), None);
+}
+
+#[tokio::test]
 async fn reserved_routes_are_not_there_yet() {
     let (_server, mut client) = with_web().await;
     client.get(DRAIN).await.problem(405, "method_not_allowed");
