@@ -14,6 +14,7 @@ async fn a_lease_begins_anew_after_a_kill_and_then_ends() {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), "").await;
     server.register("web", "a", r#", "ttl": 2"#).await.unwrap();
+    // Most of its TTL, by the clock on the wall.
     sleep(Duration::from_millis(1_500)).await;
     server.kill().await;
     let killed = Instant::now();

@@ -214,6 +214,7 @@ async fn the_first_key_closes_a_server_that_is_running() {
     // It never opens again: not by revoking the last key, and not by losing the file.
     keys.revoke("ops");
     std::fs::remove_file(&keys.path).unwrap();
+    // For longer than the server needs for two looks at the file.
     let deadline = Instant::now() + Duration::from_millis(2_500);
     while Instant::now() < deadline {
         client.get(SERVICES).await.problem(401, "key_missing");

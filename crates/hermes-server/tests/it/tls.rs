@@ -113,6 +113,7 @@ async fn a_renewed_certificate_counts_for_the_next_connection_and_harms_none() {
     );
     // A certificate without its key is not used: the server goes on with what it has.
     files.copy("two-cert.pem", "cert.pem");
+    // For longer than it takes until the server looks.
     sleep(Duration::from_millis(1_200)).await;
     assert_eq!(
         list(&files.client(&server, "one", None)).await.unwrap(),

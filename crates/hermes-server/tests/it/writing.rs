@@ -1018,6 +1018,7 @@ async fn the_same_registration_renews_the_lease_as_a_heartbeat_does() {
     let (_server, mut client) = started().await;
     let body = json!({"host": "a", "port": 80, "checks": [], "ttl": 2});
     client.put(A, &body).await.must_be(201);
+    // A part of its lease, so that it has less left.
     sleep(TTL / 4).await;
     let before = endpoint(&mut client, A).await;
     client.put(A, &body).await.must_be(200);
