@@ -1,4 +1,7 @@
-//! Every relative link in our documents leads to a file that is there.
+//! Every relative link in our documents leads to a file that is there, and from the README they lead
+//! to every page.
+
+use std::collections::BTreeSet;
 
 use crate::repo::{expect_none, files, read, root};
 
@@ -20,6 +23,46 @@ fn every_relative_link_leads_to_a_file() {
         .flat_map(|path| broken_links(path))
         .collect();
     expect_none(&faults, "Correct the link, or bring back what it spoke of.");
+}
+
+#[test]
+fn every_page_is_reached_from_the_readme() {
+    let pages = files("docs", "md");
+    let mut reached = BTreeSet::new();
+    let mut next = vec!["README.md".to_owned()];
+    while let Some(path) = next.pop() {
+        if !reached.insert(path.clone()) {
+            continue;
+        }
+        // Whoever follows a link to a folder sees what is in it.
+        let folder = format!("{path}/");
+        let inside = pages.iter().filter(|page| page.starts_with(&folder));
+        next.extend(inside.cloned());
+        if path.ends_with(".md") {
+            let text = read(&path).unwrap_or_default();
+            let targets = links(&text).into_iter();
+            next.extend(targets.map(|(_, target)| resolved(&path, target)));
+        }
+    }
+    let faults: Vec<String> = pages
+        .into_iter()
+        .filter(|page| !reached.contains(page))
+        .collect();
+    expect_none(&faults, "Link it from where its readers come by.");
+}
+
+/// Where a link in a document leads, from the root.
+fn resolved(document: &str, target: &str) -> String {
+    let mut path: Vec<&str> = document.split('/').collect();
+    path.pop();
+    for part in target.trim_end_matches('/').split('/') {
+        match part {
+            "." => {}
+            ".." => drop(path.pop()),
+            _ => path.push(part),
+        }
+    }
+    path.join("/")
 }
 
 fn broken_links(document: &str) -> Vec<String> {
