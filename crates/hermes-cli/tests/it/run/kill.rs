@@ -1,5 +1,7 @@
 //! `kill -9` of `hermes run` itself: nothing of the command is left.
 
+use std::io::Write;
+use std::process::Stdio;
 use std::time::Duration;
 
 use hermes_discovery::clock::Clock;
@@ -43,10 +45,13 @@ fn the_command_and_what_it_has_started_are_gone_and_the_lease_does_the_rest() {
 #[test]
 fn what_a_command_leaves_behind_goes_with_it() {
     let script = "(trap '' HUP TERM INT; echo left; while :; do sleep 0.05; done) &\n\
-                  sleep 0.2; exit 3";
-    let options = "--name web --port auto";
-    let mut running = Running::start(run_shell("http://127.0.0.1:1", options, script));
+                  read line; exit 3";
+    let mut shell = run_shell("http://127.0.0.1:1", "--name web --port auto", script);
+    shell.stdin(Stdio::piped());
+    let mut running = Running::start(shell);
+    let mut keyboard = running.keyboard().unwrap();
     assert_eq!(running.out.next().as_deref(), Some("left"));
+    keyboard.write_all(b"end\n").unwrap();
     assert_eq!(running.wait().code(), Some(3));
 }
 
