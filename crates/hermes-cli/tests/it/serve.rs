@@ -103,7 +103,7 @@ fn what_was_registered_is_there_after_kill_9() {
 
 #[test]
 fn a_directory_of_a_newer_release_or_of_something_else_is_refused_and_not_touched() {
-    let newer = ("hermes.json", r#"{"format":2,"cluster":"x"}"#);
+    let newer = ("hermes.json", r#"{"format":3,"cluster":"x"}"#);
     let cases = [
         (newer, "was written by a newer release of Hermes"),
         (("thesis.tex", "x"), "is not a Hermes data directory"),

@@ -91,8 +91,8 @@ pub fn check_on<D: Disk>(disk: &D, path: &Path) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-/// Gives every change that is kept to `line`, oldest first, as a line of JSON: the stored form with
-/// its revision. Changes that are damaged are left out; [`check`] names them.
+/// Gives every change that is kept to `line`, oldest first, as a line of JSON: the stored form in
+/// words, with its revision. Changes that are damaged are left out; [`check`] names them.
 ///
 /// # Errors
 /// When it is not the disk of a log, or cannot be read, or `line` fails.

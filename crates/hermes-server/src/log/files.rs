@@ -14,7 +14,7 @@ use super::stripe::{Stripe, Stripes};
 use super::{OpenError, Options, segment, snapshot};
 
 /// The version of the whole directory's format.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// The file that says which log this is.
 pub(super) const IDENTITY: &str = "hermes.json";
 /// Follows the name of a file that is not whole yet.
@@ -100,6 +100,13 @@ impl Identity {
         }
         if !stored.is_sound() {
             return Ok(Err("its checksum is wrong".into()));
+        }
+        if stored.format < FORMAT {
+            return Err(OpenError::Older {
+                path: path.to_owned(),
+                format: stored.format,
+                readable: FORMAT,
+            });
         }
         let cluster = ClusterId::parse(&stored.cluster).map(|cluster| Self { cluster });
         Ok(cluster.ok_or_else(|| "the cluster is not 16 digits".into()))

@@ -8,6 +8,8 @@
 //! state-00000000000000004711.snapshot    the whole state at revision 4711         (snapshot.rs)
 //! ```
 //!
+//! What is in the last two is CBOR, with types of its own (record); people see it as JSON (check.rs).
+//!
 //! **Commit.** A batch is encoded, appended to the newest segment and synced; only then it counts.
 //! Nothing else happens on this path. When a write or sync fails, nobody knows what of it is on the
 //! disk, so that segment is never written to again: the next commit begins another one, whose name
@@ -47,7 +49,6 @@ mod files;
 mod history;
 mod in_order;
 mod load;
-mod policy;
 mod record;
 mod segment;
 mod snapshot;
@@ -121,6 +122,19 @@ pub enum OpenError {
              {readable}). Use that release, or choose another --data-dir"
     )]
     Newer {
+        /// The directory.
+        path: PathBuf,
+        /// What it is written in.
+        format: u64,
+        /// What can be read.
+        readable: u64,
+    },
+    /// It was written before this format, which no release has done.
+    #[error(
+        "{path} is written in format {format}, from before the first release of Hermes; this one reads \
+             {readable}. Register anew in an empty --data-dir"
+    )]
+    Older {
         /// The directory.
         path: PathBuf,
         /// What it is written in.

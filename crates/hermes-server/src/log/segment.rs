@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! segment  = head batch*
-//! head     = "HERMESL1" cluster:u64 after:u64 crc:u32 zero:u32             (32 bytes)
+//! head     = "HERMESL2" cluster:u64 after:u64 crc:u32 zero:u32             (32 bytes)
 //! batch    = "HBAT" length:u32 count:u32 zero:u32 first:u64 crc:u32 zero:u32 (32 bytes) record*
 //! record   = length:u32 crc:u32 payload
 //! ```
@@ -21,12 +21,12 @@
 use std::ops::Range;
 
 use hermes_core::change::{Change, ClusterId, Revision};
-use serde::Serialize;
+use minicbor::{Decode, Decoder, Encode};
 
 use super::record::{StoredChange, Wrong};
 
 /// Begins every segment; the digit is the version of this format.
-const SEGMENT_MAGIC: &[u8; 8] = b"HERMESL1";
+const SEGMENT_MAGIC: &[u8; 8] = b"HERMESL2";
 const BATCH_MAGIC: &[u8; 4] = b"HBAT";
 /// Bytes of the head of a segment, of a batch and of a snapshot.
 pub(super) const HEAD: usize = 32;
@@ -121,13 +121,13 @@ pub(super) fn write_batch<'a>(
     bytes[24..28].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Length, checksum over `salt` and payload, and as payload the JSON of `stored`. The frame of records
+/// Length, checksum over `salt` and payload, and as payload the CBOR of `stored`. The frame of records
 /// and snapshot entries.
-pub(super) fn put_frame(out: &mut Vec<u8>, salt: &[u8], stored: &impl Serialize) {
+pub(super) fn put_frame(out: &mut Vec<u8>, salt: &[u8], stored: &impl Encode<()>) {
     let at = out.len();
     out.extend_from_slice(&[0; 8]);
-    let written = serde_json::to_writer(&mut *out, stored);
-    written.expect("string keys and finite numbers always serialize");
+    let written = minicbor::encode(stored, &mut *out);
+    written.expect("a vector takes everything, and every word is in its table");
     let payload = &out[at + 8..];
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let checksum = checksum(salt, payload);
@@ -164,8 +164,17 @@ pub(super) fn scan_stored(bytes: &[u8], cluster: ClusterId, after: Revision) -> 
 
 /// The change that a record holds.
 pub(super) fn read_change(payload: &[u8]) -> Result<Change, Wrong> {
-    let stored = serde_json::from_slice::<StoredChange<'_>>(payload);
-    stored.map_err(|error| error.to_string())?.read()
+    take_stored::<StoredChange<'_>>(payload)?.read()
+}
+
+/// What was stored, and nothing behind it.
+pub(super) fn take_stored<'a, T: Decode<'a, ()>>(payload: &'a [u8]) -> Result<T, Wrong> {
+    let mut decoder = Decoder::new(payload);
+    let stored = decoder.decode().map_err(|error| error.to_string())?;
+    let is_all = decoder.position() == payload.len();
+    is_all
+        .then_some(stored)
+        .ok_or("something stands behind it".into())
 }
 
 fn scan_as<'a, C>(

@@ -1,7 +1,7 @@
 //! Snapshots: the whole state at one revision, so that a start need not read all of history.
 //!
 //! ```text
-//! snapshot = "HERMESS1" cluster:u64 revision:u64 crc:u32 zero:u32 entry*
+//! snapshot = "HERMESS2" cluster:u64 revision:u64 crc:u32 zero:u32 entry*
 //! entry    = length:u32 crc:u32 payload        (the frame of a record, salted with the revision)
 //! ```
 //!
@@ -19,55 +19,90 @@ use hermes_core::endpoint::EndpointState;
 use hermes_core::name::{EndpointId, Name, ServiceKey};
 use hermes_core::policy::ServicePolicy;
 use hermes_core::time::{Now, Timestamp};
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::disk::DiskFile;
 use super::in_order::in_order;
-use super::policy::StoredPolicy;
-use super::record::{StoredState, Text, Wrong, endpoint_id, given_name, service_key};
+use super::record::{StoredPolicy, StoredState, Word, Wrong, endpoint_id, given_name, service_key};
 use super::segment::{
-    Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame,
+    Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame, take_stored,
 };
 
-const SNAPSHOT_MAGIC: &[u8; 8] = b"HERMESS1";
+const SNAPSHOT_MAGIC: &[u8; 8] = b"HERMESS2";
 /// Bytes written to the disk in one piece.
 const PIECE: usize = 1024 * 1024;
 /// No entry is longer: one endpoint with the largest metadata, several times over.
 const ENTRY_MAX: usize = 16 * 1024 * 1024;
 
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[serde(bound(deserialize = "'de: 'a"))]
+/// Its members have numbers as those of records have.
+#[derive(Debug, Encode, Decode)]
+#[cbor(map)]
 enum Entry<'a> {
+    #[n(0)]
     Namespace {
-        name: Text<'a>,
+        #[n(0)]
+        name: &'a str,
+        #[n(1)]
         revision: u64,
     },
+    #[n(1)]
     Service {
-        namespace: Text<'a>,
-        name: Text<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        given_name: Option<Text<'a>>,
+        #[n(0)]
+        namespace: &'a str,
+        #[n(1)]
+        name: &'a str,
+        #[n(2)]
+        given_name: Option<&'a str>,
+        #[n(3)]
         revision: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        emptied: Option<(Text<'a>, u64)>,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        gone: Vec<(Text<'a>, u64, Text<'a>, u64)>,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[n(4)]
+        emptied: Option<StoredEmptied>,
+        #[b(5)]
+        #[cbor(skip_if = "Vec::is_empty")]
+        gone: Vec<StoredGone<'a>>,
+        #[b(6)]
         policy: Option<StoredPolicy<'a>>,
     },
     /// Comes after its service, and names it all the same: what is whole must be of use even when
     /// what stands before it is not.
+    #[n(2)]
     Endpoint {
-        namespace: Text<'a>,
-        service: Text<'a>,
-        id: Text<'a>,
+        #[n(0)]
+        namespace: &'a str,
+        #[n(1)]
+        service: &'a str,
+        #[n(2)]
+        id: &'a str,
+        #[n(3)]
         revision: u64,
+        #[b(4)]
         state: Box<StoredState<'a>>,
     },
+    #[n(3)]
     End {
+        #[n(0)]
         entries: u64,
     },
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredEmptied {
+    #[n(0)]
+    by: Word<ChangeKind>,
+    #[n(1)]
+    at: u64,
+}
+
+#[derive(Debug, Encode, Decode)]
+struct StoredGone<'a> {
+    #[n(0)]
+    id: &'a str,
+    #[n(1)]
+    incarnation: u64,
+    #[n(2)]
+    by: Word<ChangeKind>,
+    #[n(3)]
+    at: u64,
 }
 
 /// Writes the state of `catalog` to a file; gives back its size. Gives up when it `is_late`.
@@ -87,7 +122,7 @@ pub(super) fn write<F: DiskFile>(
     };
     for namespace in catalog.namespaces() {
         writer.put(&Entry::Namespace {
-            name: namespace.name.as_str().into(),
+            name: namespace.name.as_str(),
             revision: namespace.revision.0,
         })?;
         for view in namespace.services() {
@@ -114,26 +149,31 @@ struct Writer<'a, F> {
 
 impl<F: DiskFile> Writer<'_, F> {
     fn put_service(&mut self, view: &ServiceView) -> io::Result<()> {
-        fn stored(gone: &Gone) -> (Text<'_>, u64, Text<'_>, u64) {
-            let (id, by) = (gone.id.as_str().into(), gone.by.word().into());
-            (id, gone.incarnation.0, by, gone.at.0)
+        fn stored(gone: &Gone) -> StoredGone<'_> {
+            StoredGone {
+                id: gone.id.as_str(),
+                incarnation: gone.incarnation.0,
+                by: Word(gone.by),
+                at: gone.at.0,
+            }
         }
         self.put(&Entry::Service {
-            namespace: view.key.namespace.as_str().into(),
-            name: view.key.name.as_str().into(),
+            namespace: view.key.namespace.as_str(),
+            name: view.key.name.as_str(),
             given_name: given_name(&view.key.name),
             revision: view.revision.0,
-            emptied: view
-                .emptied
-                .map(|emptied| (emptied.by.word().into(), emptied.at.0)),
+            emptied: view.emptied.map(|emptied| StoredEmptied {
+                by: Word(emptied.by),
+                at: emptied.at.0,
+            }),
             gone: view.gone.iter().map(stored).collect(),
             policy: (!view.policy.is_empty()).then(|| (&*view.policy).into()),
         })?;
         for endpoint in &view.endpoints {
             self.put(&Entry::Endpoint {
-                namespace: view.key.namespace.as_str().into(),
-                service: view.key.name.as_str().into(),
-                id: endpoint.id.as_str().into(),
+                namespace: view.key.namespace.as_str(),
+                service: view.key.name.as_str(),
+                id: endpoint.id.as_str(),
                 revision: endpoint.revision.0,
                 state: Box::new((&*endpoint.state).into()),
             })?;
@@ -275,10 +315,9 @@ impl Restored {
 }
 
 fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
-    let entry = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-    Ok(match entry {
+    Ok(match take_stored(payload)? {
         Entry::Namespace { name, revision } => {
-            let name = Name::parse(&name).map_err(|error| error.to_string())?;
+            let name = Name::parse(name).map_err(|error| error.to_string())?;
             Restored::Namespace(name, Revision(revision))
         }
         Entry::Service {
@@ -290,9 +329,9 @@ fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
             gone,
             policy,
         } => {
-            let key = service_key(&namespace, &name, given_name.as_deref())?;
-            let emptied = emptied.map(|(by, at)| emptied_by(&by, at)).transpose()?;
-            let gone = gone.into_iter().map(read_gone).collect::<Result<_, _>>()?;
+            let key = service_key(namespace, name, given_name)?;
+            let emptied = emptied.as_ref().map(read_emptied).transpose()?;
+            let gone = gone.iter().map(read_gone).collect::<Result<_, _>>()?;
             let policy = policy.map(StoredPolicy::read).transpose()?;
             let policy = policy.unwrap_or_default();
             Restored::Service(key, Revision(revision), (emptied, gone), Box::new(policy))
@@ -304,7 +343,7 @@ fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
             revision,
             state,
         } => {
-            let (key, id) = (service_key(&namespace, &service, None)?, endpoint_id(&id)?);
+            let (key, id) = (service_key(namespace, service, None)?, endpoint_id(id)?);
             Restored::Endpoint(key, id, Revision(revision), Arc::new(state.read()?))
         }
         Entry::End { entries } => Restored::End { entries },
@@ -370,27 +409,25 @@ impl<R: Read> Pieces<R> {
     }
 }
 
-fn emptied_by(by: &str, at: u64) -> Result<Emptied, Wrong> {
+fn read_emptied(emptied: &StoredEmptied) -> Result<Emptied, Wrong> {
     Ok(Emptied {
-        by: removal(by)?,
-        at: Timestamp(at),
+        by: removal(emptied.by)?,
+        at: Timestamp(emptied.at),
     })
 }
 
-fn read_gone((id, incarnation, by, at): (Text<'_>, u64, Text<'_>, u64)) -> Result<Gone, Wrong> {
-    let (incarnation, at) = (Revision(incarnation), Timestamp(at));
+fn read_gone(gone: &StoredGone<'_>) -> Result<Gone, Wrong> {
     Ok(Gone {
-        id: endpoint_id(&id)?,
-        incarnation,
-        by: removal(&by)?,
-        at,
+        id: endpoint_id(gone.id)?,
+        incarnation: Revision(gone.incarnation),
+        by: removal(gone.by)?,
+        at: Timestamp(gone.at),
     })
 }
 
-fn removal(word: &str) -> Result<ChangeKind, Wrong> {
-    let kinds = [ChangeKind::Deregistered, ChangeKind::Expired];
-    kinds
-        .into_iter()
-        .find(|kind| kind.word() == word)
-        .ok_or_else(|| format!("unknown removal `{word}`"))
+fn removal(by: Word<ChangeKind>) -> Result<ChangeKind, Wrong> {
+    match by.0 {
+        kind @ (ChangeKind::Deregistered | ChangeKind::Expired) => Ok(kind),
+        other => Err(format!("nothing is removed by `{}`", other.word())),
+    }
 }

@@ -186,13 +186,13 @@ async fn a_directory_of_something_else_is_refused_and_left_alone() {
     std::fs::remove_file(dir.path().join("thesis.tex")).unwrap();
     std::fs::write(
         dir.path().join("hermes.json"),
-        r#"{"format":2,"cluster":"00"}"#,
+        r#"{"format":3,"cluster":"00"}"#,
     )
     .unwrap();
-    assert!(matches!(open(), Err(OpenError::Newer { format: 2, .. })));
+    assert!(matches!(open(), Err(OpenError::Newer { format: 3, .. })));
     std::fs::write(
         dir.path().join("hermes.json"),
-        r#"{"format":1,"cluster":"00"}"#,
+        r#"{"format":2,"cluster":"00"}"#,
     )
     .unwrap();
     assert!(matches!(open(), Err(OpenError::Identity { .. })));

@@ -1,9 +1,9 @@
 //! The stored format, as files that are read for ever: what an older release has written is read,
 //! and is written the same today.
 //!
-//! `golden/*.json` holds one change each, with every form that a state, a check or an override has.
-//! `golden/directory` is a whole data directory. When the format grows, files are added; those that
-//! are there never change.
+//! `golden/*.hex` holds the record of one change each, with every form that a state, a check or an
+//! override has, and the `.json` beside it is what `hermes log export` says of it. `golden/directory` is
+//! a whole data directory. When the format grows, files are added; those that are there never change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use hermes_core::health::Health;
 use hermes_core::time::{Moment, Now, Timestamp};
 use hermes_core::wire::request::read_policy;
 use hermes_discovery::log::{Log, Record};
-use hermes_server::log::{FileLog, Options, check};
+use hermes_server::log::disk::Directory;
+use hermes_server::log::{FileLog, Options, check, export};
 
 use crate::disk::FaultyDisk;
 use crate::model::{Picture, empty, id, registration, service};
@@ -32,6 +33,23 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/durability/golden")
         .join(name)
+}
+
+/// The golden record of a change.
+fn record(name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(golden(&format!("{name}.hex"))).unwrap();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |two: &[u8]| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+/// Bytes as a golden record shows them.
+fn hex(bytes: &[u8]) -> String {
+    let line = |bytes: &[u8]| {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.join(" ") + "\n"
+    };
+    bytes.chunks(32).map(line).collect()
 }
 
 fn now() -> Now {
@@ -251,7 +269,7 @@ fn payloads(segment: &[u8]) -> Vec<Vec<u8>> {
 /// A segment with these payloads, one batch each, by the description of the format.
 fn segment_of(payloads: &[Vec<u8>]) -> Vec<u8> {
     let crc = |parts: &[&[u8]]| crc32fast::hash(&parts.concat()).to_le_bytes();
-    let mut segment = [&b"HERMESL1"[..], &CLUSTER.0.to_le_bytes(), &[0; 8]].concat();
+    let mut segment = [&b"HERMESL2"[..], &CLUSTER.0.to_le_bytes(), &[0; 8]].concat();
     segment.extend(crc(&[&segment.clone()]));
     segment.extend([0; 4]);
     for (revision, payload) in (1_u64..).zip(payloads) {
@@ -280,19 +298,13 @@ async fn every_form_of_a_change_is_written_as_ever() {
     let written: Vec<Vec<u8>> = segments.flat_map(|(_, bytes)| payloads(bytes)).collect();
     assert_eq!(written.len(), changes().len());
     for ((name, _), written) in changes().iter().zip(written) {
-        let golden = std::fs::read(golden(&format!("{name}.json"))).unwrap();
-        assert_eq!(
-            String::from_utf8(written).unwrap(),
-            String::from_utf8(golden).unwrap(),
-            "{name}"
-        );
+        assert_eq!(hex(&written), hex(&record(name)), "{name}");
     }
 }
 
 #[tokio::test]
 async fn every_form_of_a_change_is_read_as_ever() {
-    let read = |(name, _): &(&str, Change)| std::fs::read(golden(&format!("{name}.json"))).unwrap();
-    let payloads: Vec<Vec<u8>> = changes().iter().map(read).collect();
+    let payloads: Vec<Vec<u8>> = changes().iter().map(|(name, _)| record(name)).collect();
     let mut files = files_written_today().await;
     files.retain(|name, _| name == "hermes.json");
     files.insert(format!("changes-{:020}.log", 0), segment_of(&payloads));
@@ -306,6 +318,31 @@ async fn every_form_of_a_change_is_read_as_ever() {
         change: Arc::new(change),
     });
     assert_eq!(records, expected.collect::<Vec<_>>());
+}
+
+/// What people and programs see of a log are lines of JSON, however it is stored.
+#[test]
+fn every_form_of_a_change_is_exported_as_ever() {
+    let changes = [changes(), later_changes()].concat();
+    let records: Vec<Vec<u8>> = changes.iter().map(|(name, _)| record(name)).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = golden("directory").join("hermes.json");
+    std::fs::copy(identity, directory.path().join("hermes.json")).unwrap();
+    let segment = directory.path().join(format!("changes-{:020}.log", 0));
+    std::fs::write(segment, segment_of(&records)).unwrap();
+    let mut lines = Vec::new();
+    let disk = Directory::look_at(directory.path());
+    export(&disk, directory.path(), |line| {
+        lines.push(line.to_owned());
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(lines.len(), changes.len());
+    for ((revision, line), (name, _)) in (1..).zip(lines).zip(changes) {
+        let golden = std::fs::read_to_string(golden(&format!("{name}.json"))).unwrap();
+        let golden = golden.replacen('{', &format!("{{\"revision\":{revision},"), 1);
+        assert_eq!(line, golden, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -360,12 +397,12 @@ async fn what_came_later_is_written_and_read_as_ever() {
 }
 
 async fn is_written_and_read(name: &str, change: Change) {
-    let text = std::fs::read(golden(&format!("{name}.json"))).unwrap();
+    let golden = record(name);
     let mut files = files_written_today().await;
     files.retain(|name, _| name == "hermes.json");
     files.insert(
         format!("changes-{:020}.log", 0),
-        segment_of(std::slice::from_ref(&text)),
+        segment_of(std::slice::from_ref(&golden)),
     );
     let disk = FaultyDisk::holding(&files);
     let log = FileLog::open_on(disk, Path::new("golden"), Options::default(), ClusterId(1));
@@ -373,10 +410,7 @@ async fn is_written_and_read(name: &str, change: Change) {
     log.restore(&mut empty(), now()).await.unwrap();
     let records = log.read(Revision(0), 100).await.unwrap();
     assert_eq!(*records[0].change, change);
-    assert_eq!(
-        String::from_utf8(written_today(change).await).unwrap(),
-        String::from_utf8(text).unwrap()
-    );
+    assert_eq!(hex(&written_today(change).await), hex(&golden), "{name}");
 }
 
 /// The bytes that are written for a change.
@@ -453,14 +487,15 @@ async fn write_golden_files() {
     let names = changes();
     let changes = names
         .iter()
-        .map(|(name, _)| golden(&format!("{name}.json")))
-        .zip(written);
+        .map(|(name, _)| golden(&format!("{name}.hex")))
+        .zip(written.map(|record| hex(&record).into_bytes()));
     let directory = files
         .iter()
         .map(|(name, bytes)| (golden("directory").join(name), bytes.clone()));
     let mut all: Vec<_> = changes.chain(directory).collect();
     for (name, change) in later_changes() {
-        all.push((golden(&format!("{name}.json")), written_today(change).await));
+        let record = hex(&written_today(change).await).into_bytes();
+        all.push((golden(&format!("{name}.hex")), record));
     }
     for (path, bytes) in all {
         if !path.exists() {

@@ -94,6 +94,9 @@ fn is_there(engine: &Engine, of: &str) -> bool {
         .is_some()
 }
 
+/// `hermes.json` as it was before records were binary.
+const OLDER: &str = r#"{"format":1,"cluster":"0123456789abcdef","crc":1366299672}"#;
+
 #[tokio::test]
 async fn health_incarnations_and_revisions_are_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
@@ -406,13 +409,26 @@ async fn a_directory_that_is_not_ours_is_refused_and_not_touched() {
     let newer = tempfile::tempdir().unwrap();
     fs::write(
         newer.path().join("hermes.json"),
-        r#"{"format":2,"cluster":"x"}"#,
+        r#"{"format":3,"cluster":"x"}"#,
     )
     .unwrap();
     assert!(matches!(
         refused(newer.path()),
-        OpenError::Newer { format: 2, .. }
+        OpenError::Newer { format: 3, .. }
     ));
+
+    let older = tempfile::tempdir().unwrap();
+    fs::write(older.path().join("hermes.json"), OLDER).unwrap();
+    let error = refused(older.path());
+    assert!(matches!(
+        &error,
+        OpenError::Older {
+            format: 1,
+            readable: 2,
+            ..
+        }
+    ));
+    assert!(error.to_string().contains("Register anew"), "{error}");
 
     let rotten = tempfile::tempdir().unwrap();
     fs::write(rotten.path().join("hermes.json"), "{").unwrap();
@@ -471,10 +487,9 @@ async fn a_change_that_has_rotted_is_a_reset_for_those_who_need_it() {
     drop(open(dir.path(), &options).await);
     let path = dir.path().join(format!("changes-{:020}.log", 0));
     let mut bytes = fs::read(&path).unwrap();
-    let at = bytes
-        .windows(8)
-        .position(|found| found == br#""id":"e9"#.as_slice())
-        .unwrap();
+    // The id: a text of two bytes, as CBOR begins it.
+    let at = bytes.windows(3).position(|found| found == b"\x62e9");
+    let at = at.unwrap();
     bytes[at] ^= 1;
     fs::write(&path, bytes).unwrap();
 
