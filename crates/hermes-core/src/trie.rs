@@ -7,13 +7,13 @@
 //!
 //! The structure is a radix tree over the name's hash with 32 children a branch: a hash array
 //! mapped trie (P. Bagwell, "Ideal Hash Trees", 2001) without the bitmap, because hashes spread
-//! evenly, and with leaves of up to 16 entries, because scanning sixteen hashes is cheaper than
+//! evenly, and with leaves of up to 8 entries, because scanning eight hashes is cheaper than
 //! following another pointer. The hash is seeded, so that nobody can choose names that collide.
 //!
 //! What a look costs are the pointers it follows one after the other. So the kind of a node stands in
-//! the branch above it, beside the pointer, and a leaf is its entries and nothing else: a thousand
-//! names are two branches, a leaf and a name away, a million are four branches away. The price is
-//! that a leaf is copied when a name comes or goes, also where nobody else holds it.
+//! the branch above it, beside the pointer; a leaf is its entries and nothing else; and a short name
+//! stands in its entry. A thousand names are two branches and a leaf away, a million four branches and
+//! a leaf. The price is that a leaf is copied when a name comes or goes, even if nobody else holds it.
 
 use std::array;
 use std::hash::{BuildHasher, Hasher};
@@ -26,7 +26,9 @@ use crate::name::Name;
 
 const BITS: u32 = 5;
 const FANOUT: usize = 1 << BITS;
-const LEAF_MAX: usize = 16;
+const LEAF_MAX: usize = 8;
+/// As much as fits beside the length in three words.
+const SHORT_MAX: usize = 22;
 
 /// A map from [`Name`] to `V` that is cheap to clone and is never changed under a reader.
 #[derive(Clone, Debug)]
@@ -46,8 +48,16 @@ enum Node<V> {
 #[derive(Clone, Debug)]
 struct Entry<V> {
     hash: u64,
-    name: Arc<str>,
+    name: Text,
     value: V,
+}
+
+/// A name as a leaf holds it: within the entry if it is short, so that no pointer is followed to
+/// compare it.
+#[derive(Clone, Debug)]
+enum Text {
+    Short { length: u8, bytes: [u8; SHORT_MAX] },
+    Long(Arc<str>),
 }
 
 impl<V: Clone> Trie<V> {
@@ -81,7 +91,7 @@ impl<V: Clone> Trie<V> {
         if let Node::Leaf(entries) = &self.root
             && let [only] = &entries[..]
         {
-            return (*only.name == *name).then_some(&only.value);
+            return only.name.is(name).then_some(&only.value);
         }
         self.find(self.hash(name), name)
     }
@@ -126,17 +136,12 @@ impl<V: Clone> Trie<V> {
 
     /// Every value, in no particular order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.iter().map(|(_, value)| value)
-    }
-
-    /// Every name with its value, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         let mut branches = vec![slice::from_ref(&self.root).iter()];
         let mut entries: slice::Iter<'_, Entry<V>> = [].iter();
         std::iter::from_fn(move || {
             loop {
                 if let Some(entry) = entries.next() {
-                    return Some((&*entry.name, &entry.value));
+                    return Some(&entry.value);
                 }
                 match branches.last_mut()?.next() {
                     None => drop(branches.pop()),
@@ -153,6 +158,8 @@ impl<V: Clone> Trie<V> {
         hasher.finish()
     }
 
+    // Kept out of `get`, so that the comparison there is small enough to stand where it is called.
+    #[inline(never)]
     fn find(&self, hash: u64, name: &str) -> Option<&V> {
         let mut node = &self.root;
         let mut rest = hash;
@@ -178,7 +185,7 @@ impl<V: Clone> Trie<V> {
 
     /// Puts in a name that is not there yet.
     fn insert_new(&mut self, hash: u64, name: &Name, value: V) {
-        let name = name.text();
+        let name = Text::of(name);
         self.root.insert_new(0, Entry { hash, name, value });
         self.length += 1;
     }
@@ -186,7 +193,32 @@ impl<V: Clone> Trie<V> {
 
 impl<V> Entry<V> {
     fn is(&self, hash: u64, name: &str) -> bool {
-        self.hash == hash && *self.name == *name
+        self.hash == hash && self.name.is(name)
+    }
+}
+
+impl Text {
+    fn of(name: &Name) -> Self {
+        let text = name.as_str().as_bytes();
+        let mut bytes = [0; SHORT_MAX];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(start), Ok(length)) => {
+                start.copy_from_slice(text);
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(name.text()),
+        }
+    }
+
+    #[inline]
+    fn is(&self, name: &str) -> bool {
+        match self {
+            Self::Short { length, bytes } => {
+                usize::from(*length) == name.len()
+                    && bytes.get(..name.len()) == Some(name.as_bytes())
+            }
+            Self::Long(text) => **text == *name,
+        }
     }
 }
 
@@ -248,9 +280,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::name::NAME_LENGTH_MAX;
 
+    /// Every third name is too long to stand in its entry.
     fn name(n: u16) -> Name {
-        Name::parse(&format!("service-{n}")).unwrap()
+        let place = ["", "-of-a-department-that-is-far-away"][usize::from(n.is_multiple_of(3))];
+        Name::parse(&format!("service-{n}{place}")).unwrap()
     }
 
     #[test]
@@ -282,17 +317,29 @@ mod tests {
         let hash = u64::MAX;
         let mut root = Node::empty();
         for value in 0..100 {
-            let name = name(value).text();
+            let name = Text::of(&name(value));
             root.insert_new(0, Entry { hash, name, value });
         }
         assert_eq!(root.leaf_mut(hash).len(), 100);
     }
 
     #[test]
-    fn a_node_is_two_words_and_a_service_in_a_leaf_four() {
-        let word = size_of::<usize>();
-        assert_eq!(size_of::<Node<Arc<u8>>>(), 2 * word);
-        assert_eq!(size_of::<Entry<Arc<u8>>>(), 4 * word);
+    fn names_of_every_length_are_told_apart() {
+        let names = (1..=NAME_LENGTH_MAX).map(|length| Name::parse(&"a".repeat(length)).unwrap());
+        let names: Vec<Name> = names.collect();
+        for kept in &names {
+            let text = Text::of(kept);
+            let found: Vec<_> = names.iter().filter(|name| text.is(name.as_str())).collect();
+            assert_eq!(found, [kept]);
+            assert!(!text.is(&kept.as_str().replacen('a', "b", 1)));
+        }
+    }
+
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_node_is_two_words_and_a_service_in_a_leaf_five() {
+        assert_eq!(size_of::<Node<Arc<u8>>>(), 2 * 8);
+        assert_eq!(size_of::<Entry<Arc<u8>>>(), 5 * 8);
     }
 
     proptest! {
@@ -312,8 +359,12 @@ mod tests {
                 }
             }
             prop_assert_eq!(trie.len(), model.len());
-            let all = trie.iter().map(|(k, v)| (Name::parse(k).unwrap(), *v)).collect();
-            prop_assert_eq!(model, all);
+            for key in (0..400).map(name) {
+                prop_assert_eq!(trie.get(key.as_str()), model.get(&key));
+            }
+            let mut all = [trie.values().collect::<Vec<_>>(), model.values().collect()];
+            all.iter_mut().for_each(|values| values.sort_unstable());
+            prop_assert_eq!(&all[0], &all[1]);
         }
     }
 }
