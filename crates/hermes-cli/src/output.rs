@@ -8,8 +8,12 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::io::{self, IsTerminal, Stderr, Stdout, Write};
+#[cfg(unix)]
+use std::os::fd::AsFd;
 
 use clap::builder::styling::{AnsiColor, Style};
+#[cfg(unix)]
+use tokio::{io::Interest, net::unix::pipe};
 
 use crate::failure::Failure;
 use crate::spinner::Spinner;
@@ -168,6 +172,18 @@ impl Output {
         Ok(self.format == Format::Json)
     }
 
+    /// Waits until whoever reads the data has gone away. Only a pipe or a socket tells, and only on
+    /// Unix; elsewhere this waits for ever.
+    pub(crate) async fn unread(&self) {
+        #[cfg(unix)]
+        if let Ok(stdout) = watched(&self.stdout)
+            && stdout.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
     /// Something that is neither for people nor an answer: a script for a shell.
     pub(crate) fn script(&self, script: &[u8]) -> Result<(), Failure> {
         self.bytes(script.strip_suffix(b"\n").unwrap_or(script))
@@ -225,6 +241,13 @@ impl Output {
         out.flush()?;
         Ok(())
     }
+}
+
+/// Another handle to stdout, to hear that its reader has gone; nothing is written to it.
+#[cfg(unix)]
+fn watched(stdout: &Stdout) -> io::Result<pipe::Sender> {
+    // Unchecked: the check would take it out of the blocking mode in which everything is written.
+    pipe::Sender::from_file_unchecked(stdout.as_fd().try_clone_to_owned()?.into())
 }
 
 /// A variable of the environment; an empty one counts as none.

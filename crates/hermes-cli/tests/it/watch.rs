@@ -1,6 +1,15 @@
 //! `hermes watch`: a story for people, events for programs, and no gap when the server goes away.
 
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Write};
+#[cfg(unix)]
+use std::net::TcpListener;
+#[cfg(unix)]
+use std::process::Stdio;
+
 use crate::command::{Running, hermes};
+#[cfg(unix)]
+use crate::responder::read_head;
 use crate::scripted::{Scripted, answer, events};
 use crate::server::Server;
 
@@ -168,6 +177,36 @@ fn a_watch_that_is_denied_ends() {
     let refusal = answer("403 Forbidden", "application/problem+json", body);
     let server = Scripted::start(vec![events(&[("hello", None, CLUSTER)]), refusal]);
     assert_eq!(watch(&server.url, "").wait().code(), Some(5));
+}
+
+#[cfg(unix)]
+#[test]
+fn it_ends_when_its_reader_has_seen_enough() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut command = hermes("watch -o json --once");
+    command.env(
+        "HERMES_ADDR",
+        format!("http://{}", listener.local_addr().unwrap()),
+    );
+    let watch = command
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(command);
+    let (mut stream, _) = listener.accept().unwrap();
+    read_head(&mut stream);
+    stream
+        .write_all(events(&[("hello", None, CLUSTER)]).as_bytes())
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    assert!(line.contains("hello"), "{line}");
+    // Nothing else comes that it could fail to write. In the end it would take that for a loss.
+    let ran = watch.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!((ran.status.code(), &*said), (Some(0), ""));
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! `hermes watch`: the changes as they happen, for people or as JSON.
 //!
-//! It goes on when the server goes away and comes back (see [`super::follow`]).
+//! It goes on when the server goes away and comes back (see [`super::follow`]), and ends when whoever
+//! reads it has gone away: `hermes watch | head -n 1` must not wait for another change.
 
 mod story;
 
@@ -40,6 +41,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, Failure> {
+    tokio::select! {
+        exit = follow(arguments, context) => exit,
+        () = context.output.unread() => Ok(Exit::Done),
+    }
+}
+
+async fn follow(arguments: &Arguments, context: &Context<'_>) -> Result<Exit, Failure> {
     let output = context.output;
     let mut story = Story::new(context.namespace());
     let mut follower = Follower::new(context, &arguments.names, arguments.since);
