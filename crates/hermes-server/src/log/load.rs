@@ -13,7 +13,7 @@ use hermes_discovery::log::Entities;
 use super::disk::Disk;
 use super::files::{read_whole, segment_name, snapshot_name};
 use super::in_order::in_order;
-use super::record::Wrong;
+use super::record::{Again, Wrong};
 use super::segment::{Damage, Scanned, read_change, scan_stored};
 use super::{Shared, segment, snapshot};
 
@@ -157,7 +157,7 @@ fn load_segment(
     now: Now,
 ) {
     /// Changes that are read in one piece.
-    const PIECE: usize = 128;
+    const PIECE: usize = 512;
     let counted = count(scan_stored(bytes, cluster, after), catalog.revision(), upto);
     loaded.damage.extend(told(name, &counted.damage));
     loaded
@@ -169,7 +169,9 @@ fn load_segment(
     }
     let certain = counted.changes.len() - counted.doubtful;
     let read = |piece: &[(Revision, &[u8])]| -> Vec<_> {
-        let read = |(revision, stored): &(Revision, &[u8])| (*revision, read_change(stored));
+        let mut again = Again::default();
+        let read =
+            |(revision, stored): &(Revision, &[u8])| (*revision, read_change(stored, &mut again));
         piece.iter().map(read).collect()
     };
     let mut taken = 0;

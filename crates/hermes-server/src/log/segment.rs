@@ -23,7 +23,7 @@ use std::ops::Range;
 use hermes_core::change::{Change, ClusterId, Revision};
 use minicbor::{Decode, Decoder, Encode};
 
-use super::record::{StoredChange, Wrong};
+use super::record::{Again, StoredChange, Wrong};
 
 /// Begins every segment; the digit is the version of this format.
 const SEGMENT_MAGIC: &[u8; 8] = b"HERMESL2";
@@ -154,7 +154,7 @@ fn checksum(salt: &[u8], payload: &[u8]) -> u32 {
 /// Everything that is sound in the segment of `cluster` that begins after a revision, and what is
 /// not.
 pub(super) fn scan(bytes: &[u8], cluster: ClusterId, after: Revision) -> Scanned<Change> {
-    scan_as(read_change, bytes, cluster, after)
+    scan_as(read_one, bytes, cluster, after)
 }
 
 /// The same with the changes as they are stored, to be read later with [`read_change`].
@@ -162,9 +162,13 @@ pub(super) fn scan_stored(bytes: &[u8], cluster: ClusterId, after: Revision) -> 
     scan_as(Ok, bytes, cluster, after)
 }
 
-/// The change that a record holds.
-pub(super) fn read_change(payload: &[u8]) -> Result<Change, Wrong> {
-    take_stored::<StoredChange<'_>>(payload)?.read()
+/// The change that a record holds, which comes after those that are in `again`.
+pub(super) fn read_change(payload: &[u8], again: &mut Again) -> Result<Change, Wrong> {
+    take_stored::<StoredChange<'_>>(payload)?.read(again)
+}
+
+fn read_one(payload: &[u8]) -> Result<Change, Wrong> {
+    read_change(payload, &mut Again::default())
 }
 
 /// What was stored, and nothing behind it.
@@ -201,7 +205,7 @@ fn scan_as<'a, C>(
 /// Everything that is sound in a stripe of a segment, of which the first change should be the one
 /// after a revision.
 pub(super) fn scan_stripe(bytes: &[u8], after: Revision) -> Scanned<Change> {
-    let mut scan = Scan::new(after, read_change);
+    let mut scan = Scan::new(after, read_one);
     scan.take_batches(bytes, 0);
     scan.finish(false)
 }

@@ -23,7 +23,7 @@ use minicbor::{Decode, Encode};
 
 use super::disk::DiskFile;
 use super::in_order::in_order;
-use super::record::{StoredPolicy, StoredState, Word, Wrong, endpoint_id, given_name, service_key};
+use super::record::{Again, StoredPolicy, StoredState, Word, Wrong, endpoint_id, given_name};
 use super::segment::{
     Damage, FOREIGN, HEAD, framed_head, next_frame, put_frame, read_head, take_frame, take_stored,
 };
@@ -269,9 +269,10 @@ pub(super) fn rescue(
         None => note(bytes, "its head is not sound".into()),
     }
     let mut rest = bytes.get(HEAD..).unwrap_or_default();
+    let mut again = Again::default();
     while !rest.is_empty() {
         if let Some((payload, after)) = take_frame(rest, &at.0.to_le_bytes()) {
-            match read_entry(payload) {
+            match read_entry(payload, &mut again) {
                 Ok(restored) => drop(restored.put(catalog, now)),
                 Err(wrong) => note(rest, wrong),
             }
@@ -314,7 +315,7 @@ impl Restored {
     }
 }
 
-fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
+fn read_entry(payload: &[u8], again: &mut Again) -> Result<Restored, Wrong> {
     Ok(match take_stored(payload)? {
         Entry::Namespace { name, revision } => {
             let name = Name::parse(name).map_err(|error| error.to_string())?;
@@ -329,7 +330,7 @@ fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
             gone,
             policy,
         } => {
-            let key = service_key(namespace, name, given_name)?;
+            let key = again.service_key(namespace, name, given_name)?;
             let emptied = emptied.as_ref().map(read_emptied).transpose()?;
             let gone = gone.iter().map(read_gone).collect::<Result<_, _>>()?;
             let policy = policy.map(StoredPolicy::read).transpose()?;
@@ -343,8 +344,9 @@ fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
             revision,
             state,
         } => {
-            let (key, id) = (service_key(namespace, service, None)?, endpoint_id(id)?);
-            Restored::Endpoint(key, id, Revision(revision), Arc::new(state.read()?))
+            let key = again.service_key(namespace, service, None)?;
+            let (id, state) = (endpoint_id(id)?, state.read(again)?);
+            Restored::Endpoint(key, id, Revision(revision), Arc::new(state))
         }
         Entry::End { entries } => Restored::End { entries },
     })
@@ -352,12 +354,12 @@ fn read_entry(payload: &[u8]) -> Result<Restored, Wrong> {
 
 /// The entries of a piece. It ends where a frame does.
 fn read_piece(piece: &[u8], salt: &[u8]) -> Result<Vec<Restored>, Wrong> {
-    let mut restored = Vec::new();
+    let (mut restored, mut again) = (Vec::new(), Again::default());
     let mut rest = piece;
     while !rest.is_empty() {
         let sound = take_frame(rest, salt);
         let (payload, after) = sound.ok_or("the checksum of an entry is wrong")?;
-        restored.push(read_entry(payload)?);
+        restored.push(read_entry(payload, &mut again)?);
         rest = after;
     }
     Ok(restored)

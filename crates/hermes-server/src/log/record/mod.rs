@@ -8,6 +8,7 @@
 //! Words of which there are few are numbers too (see `word`). The same types written as JSON, in words,
 //! are what `hermes log export` shows. Golden files hold every form in both.
 
+mod again;
 mod check;
 mod metadata;
 mod policy;
@@ -21,11 +22,12 @@ use hermes_core::change::{Cause, Change, ChangeKind, Revision};
 use hermes_core::endpoint::{CheckFinding, Drain, EndpointState, Overrides};
 use hermes_core::health::Health;
 use hermes_core::metadata::Metadata;
-use hermes_core::name::{EndpointId, Name, ServiceKey};
+use hermes_core::name::{EndpointId, Name};
 use hermes_core::time::Timestamp;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub(super) use again::Again;
 pub(super) use policy::StoredPolicy;
 use registration::StoredRegistration;
 pub(super) use word::Word;
@@ -252,14 +254,15 @@ impl<'a> From<&'a Overrides> for StoredOverrides<'a> {
 
 impl StoredChange<'_> {
     /// The change that was stored.
-    pub(super) fn read(self) -> Result<Change, Wrong> {
+    pub(super) fn read(self, again: &mut Again) -> Result<Change, Wrong> {
+        let state = self.state.map(|state| state.read(again)).transpose()?;
         let policy = self.policy.map(StoredPolicy::read).transpose()?;
         Ok(Change {
             kind: self.kind.0,
-            service: service_key(self.namespace, self.service, self.given_name)?,
+            service: again.service_key(self.namespace, self.service, self.given_name)?,
             id: self.id.map(endpoint_id).transpose()?,
             incarnation: self.incarnation.map(Revision),
-            state: self.state.map(StoredState::read).transpose()?.map(Arc::new),
+            state: state.map(Arc::new),
             policy: policy.map(Arc::new),
             time: Timestamp(self.time),
             actor: self.actor.into(),
@@ -273,13 +276,13 @@ impl StoredChange<'_> {
 
 impl StoredState<'_> {
     /// The state that was stored.
-    pub(super) fn read(self) -> Result<EndpointState, Wrong> {
+    pub(super) fn read(self, again: &mut Again) -> Result<EndpointState, Wrong> {
         let finding = |finding: StoredFinding<'_>| CheckFinding {
             health: finding.health.0,
             since: Timestamp(finding.since),
             evidence: finding.evidence.into(),
         };
-        let registration = self.registration.read()?;
+        let registration = self.registration.read(again)?;
         let findings: Vec<_> = self.findings.into_iter().map(finding).collect();
         if findings.len() != registration.checks.len() {
             return Err("not as many findings as checks".into());
@@ -288,7 +291,11 @@ impl StoredState<'_> {
             incarnation: self.incarnation.map(Revision),
             owner: self.owner.map(Into::into),
             registration: Arc::new(registration),
-            overrides: Arc::new(self.overrides.read()),
+            overrides: if self.overrides.is_empty() {
+                Arc::clone(&again.overrides)
+            } else {
+                Arc::new(self.overrides.read())
+            },
             drain: self.drain.map(|drain| Drain {
                 reason: drain.reason.into(),
                 sticky: drain.sticky,
@@ -330,18 +337,4 @@ pub(super) fn endpoint_id(text: &str) -> Result<EndpointId, Wrong> {
 /// How a name was spelt, where that differs from the name.
 pub(super) fn given_name(name: &Name) -> Option<&str> {
     (name.given() != name.as_str()).then(|| name.given())
-}
-
-/// A stored service, with the spelling that it was given.
-pub(super) fn service_key(
-    namespace: &str,
-    name: &str,
-    given: Option<&str>,
-) -> Result<ServiceKey, Wrong> {
-    let key = ServiceKey::new(name_of(namespace)?, name_of(given.unwrap_or(name))?);
-    if key.name.as_str() == name {
-        Ok(key)
-    } else {
-        Err(format!("{given:?} is no spelling of the name {name:?}"))
-    }
 }

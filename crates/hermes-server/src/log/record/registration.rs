@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use hermes_core::address::{Address, Host, Scheme};
+use hermes_core::address::{Address, Host};
 use hermes_core::endpoint::{InitialHealth, Platform, Registration};
 use hermes_core::metadata::Metadata;
 use hermes_core::port::{MAIN_PORT, Port, Ports};
@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 use super::check::StoredCheck;
 use super::word::Word;
-use super::{Wrong, is_false, is_none, name_of, owned};
+use super::{Again, Wrong, is_false, is_none, name_of, owned};
 
 /// A registration as it is stored.
 #[derive(Debug, Encode, Decode, Serialize)]
@@ -126,15 +126,15 @@ impl<'a> From<&'a Registration> for StoredRegistration<'a> {
 
 impl StoredRegistration<'_> {
     /// The registration that was stored.
-    pub(super) fn read(self) -> Result<Registration, Wrong> {
+    pub(super) fn read(self, again: &mut Again) -> Result<Registration, Wrong> {
         let address = Address {
-            scheme: scheme(self.scheme)?,
+            scheme: again.scheme(self.scheme)?,
             host: Host::parse(self.host).map_err(|error| error.to_string())?,
             port: self.port,
             url: self.url.into(),
         };
         let port = |port: StoredPort<'_>| -> Result<_, Wrong> {
-            let of = scheme(port.scheme)?;
+            let of = again.scheme(port.scheme)?;
             let named = Port {
                 port: port.port,
                 scheme: of,
@@ -165,8 +165,4 @@ impl StoredRegistration<'_> {
             address,
         })
     }
-}
-
-fn scheme(text: &str) -> Result<Scheme, Wrong> {
-    Scheme::parse(text).map_err(|error| error.to_string())
 }
