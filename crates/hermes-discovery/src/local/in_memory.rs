@@ -47,7 +47,11 @@ pub struct InMemory(Arc<Inner>);
 
 struct Inner {
     config: Config,
+    /// It is there, or not, without anybody having to wait: so that shutting down depends on nobody
+    /// who has begun a start and does not go on with it.
     running: OnceCell<Running>,
+    /// That what is configured was registered.
+    is_configured: OnceCell<()>,
     is_shut_down: AtomicBool,
 }
 
@@ -76,6 +80,7 @@ impl InMemory {
         Self(Arc::new(Inner {
             config,
             running: OnceCell::new(),
+            is_configured: OnceCell::new(),
             is_shut_down: AtomicBool::new(false),
         }))
     }
@@ -111,17 +116,9 @@ impl InMemory {
     /// What runs in the background, started by the first who needs it.
     async fn running(&self) -> Result<&Running, StartError> {
         let inner = &self.0;
-        if inner.running.get().is_none() && inner.is_shut_down.load(Ordering::SeqCst) {
-            return Err(StartError::ShutDown);
-        }
-        let running = inner
-            .running
-            .get_or_try_init(|| start(&inner.config))
-            .await?;
-        // Shut down while it started.
-        if inner.is_shut_down.load(Ordering::SeqCst) {
-            running.engine.stop();
-        }
+        let running = inner.running.get_or_try_init(|| inner.run()).await?;
+        let configure = || inner.configure(&running.engine);
+        inner.is_configured.get_or_try_init(configure).await?;
         Ok(running)
     }
 
@@ -171,8 +168,37 @@ impl InMemory {
     }
 }
 
-/// Starts an engine with a prober, and registers what is configured.
-async fn start(config: &Config) -> Result<Running, StartError> {
+impl Inner {
+    /// Starts an engine with a prober, unless it was shut down.
+    async fn run(&self) -> Result<Running, StartError> {
+        if self.is_shut_down.load(Ordering::SeqCst) {
+            return Err(StartError::ShutDown);
+        }
+        run(&self.config).await
+    }
+
+    /// Registers what is configured.
+    async fn configure(&self, engine: &Engine) -> Result<(), StartError> {
+        for (name, address) in &self.config.services {
+            let mut registration = Registration::at(address.clone());
+            registration.checks_by_default = false;
+            registration.checks = vec![self.config.check_of(name, address)];
+            let command = registering(name.clone(), default_id(), registration);
+            match submit(engine, command).await {
+                Ok(()) => {}
+                Err(ChangeError::ShutDown) => return Err(StartError::ShutDown),
+                Err(reason) => {
+                    let service = name.to_string();
+                    return Err(StartError::Service { service, reason });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An engine with a prober.
+async fn run(config: &Config) -> Result<Running, StartError> {
     let failed = |reason: String| StartError::Unavailable { reason };
     let engine_config = engine::Config {
         seed: match config.engine.seed {
@@ -186,21 +212,10 @@ async fn start(config: &Config) -> Result<Running, StartError> {
     let engine = Engine::start(engine_config, clock, log).await;
     let engine = engine.map_err(|error| failed(error.to_string()))?;
     let prober = Prober::start_with(engine.clone(), config.prober.clone(), config.probe.clone());
-    let running = Running {
+    Ok(Running {
         _prober: prober.map_err(|error| failed(error.to_string()))?,
         engine,
-    };
-    for (name, address) in &config.services {
-        let mut registration = Registration::at(address.clone());
-        registration.checks_by_default = false;
-        registration.checks = vec![config.check_of(name, address)];
-        let command = registering(name.clone(), default_id(), registration);
-        if let Err(reason) = submit(&running.engine, command).await {
-            let service = name.to_string();
-            return Err(StartError::Service { service, reason });
-        }
-    }
-    Ok(running)
+    })
 }
 
 async fn submit(engine: &Engine, command: Command) -> Result<(), ChangeError> {
@@ -265,7 +280,9 @@ impl ServiceDiscovery for InMemory {
 
     async fn shutdown(&self) {
         let is_first = !self.0.is_shut_down.swap(true, Ordering::SeqCst);
-        if let Some(running) = self.0.running.get() {
+        // Whoever is about to run is waited for; whoever comes later sees that it is shut down.
+        let running = self.0.running.get_or_try_init(async || Err(()));
+        if let Ok(running) = running.await {
             running.engine.stop();
             running.engine.ended().await;
         }

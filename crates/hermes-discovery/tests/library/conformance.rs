@@ -57,7 +57,7 @@ async fn a_stack_of_layers_is_a_discovery() {
     suite(|| subject(stack)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_discovery_is_one_on_the_clock_of_the_machine_as_well() {
     let real = |responders: &Arc<Responders>| {
         InMemory::with(hermes_discovery::Config {

@@ -2,14 +2,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
+use hermes_core::address::Address;
 use hermes_core::check::{Check, CheckKind};
 use hermes_core::endpoint::Registration;
 use hermes_core::health::Health;
+use hermes_core::name::Name;
 use hermes_discovery::conformance::Responders;
 use hermes_discovery::probe::{Asked, Verdict};
-use hermes_discovery::{Config, InMemory, ServiceDiscovery};
+use hermes_discovery::{Config, InMemory, ServiceDiscovery, StartError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -271,6 +274,63 @@ async fn shutting_down_ends_every_task_even_those_in_the_middle_of_a_probe() {
     discovery.shutdown().await;
     // What was known stays readable.
     assert_eq!(discovery.resolve("memory-7").await.unwrap().url(), MEMORY);
+}
+
+/// A discovery whose start takes some turns, because several services are configured.
+fn slow_to_start() -> InMemory {
+    let url = Address::parse_url(MEMORY).unwrap();
+    let service = |number| Name::parse(&format!("memory-{number}")).unwrap();
+    InMemory::with(Config {
+        services: (0..5)
+            .map(|number| (service(number), url.clone()))
+            .collect(),
+        ..config(&Arc::default())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_does_not_depend_on_whoever_has_begun_to_start() {
+    let discovery = slow_to_start();
+    let mut start = discovery.initialize();
+    std::future::poll_fn(|context| {
+        assert!(start.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    // Nobody goes on with the start meanwhile.
+    within("the end", discovery.shutdown()).await;
+    assert_eq!(start.await, Err(StartError::ShutDown));
+    assert_eq!(alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutting_down_in_the_middle_of_a_start_leaves_no_task_behind() {
+    let before = alive_tasks();
+    for turns in 0..12 {
+        let discovery = slow_to_start();
+        let starting = {
+            let discovery = discovery.clone();
+            tokio::spawn(async move { drop(discovery.resolve("memory-0").await) })
+        };
+        // Each time it has come a little further.
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        let ends = [discovery.clone(), discovery].map(|discovery| {
+            tokio::spawn(async move {
+                discovery.shutdown().await;
+                discovery.initialize().await
+            })
+        });
+        for end in ends {
+            let late = within("the end", end).await.unwrap();
+            assert_eq!(late, Err(StartError::ShutDown), "after {turns} turns");
+        }
+        let left = alive_tasks() - usize::from(!starting.is_finished());
+        assert_eq!(left, before, "after {turns} turns");
+        starting.await.unwrap();
+        assert_eq!(alive_tasks(), before, "after {turns} turns");
+    }
 }
 
 #[tokio::test(start_paused = true)]
