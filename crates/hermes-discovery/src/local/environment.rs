@@ -18,13 +18,12 @@ use hermes_core::name::Name;
 use hermes_core::select::Criteria;
 use tokio::sync::OnceCell;
 
-use super::Config;
 use super::in_memory::{InMemory, tell};
+use super::{Config, unavailable};
 use crate::answer::{ChangeError, ResolveError, Resolved, Source, StartError};
 use crate::service_discovery::{DEFAULT_ID, ServiceDiscovery, Watch};
 use crate::settings::{
-    ENV_PREFIX, Fault, Place, RESERVED_PREFIX, Stage, Variables, check_env_prefix,
-    variables_of_process,
+    ENV_PREFIX, Fault, Place, Stage, Variables, check_env_prefix, is_reserved, variables_of_process,
 };
 
 /// Where the variables come from: those of the process, or what a test has instead.
@@ -126,7 +125,10 @@ impl Environment {
                 && let Err(reason) = self.take(name, address).await
             {
                 let service = name.to_string();
-                failed = Err(StartError::Service { service, reason });
+                failed = Err(match reason {
+                    ChangeError::ShutDown => StartError::ShutDown,
+                    reason => StartError::Service { service, reason },
+                });
             }
         }
         for (name, address) in &before {
@@ -155,7 +157,7 @@ impl Environment {
     }
 
     /// Every service that the variables name. Of two variables for one service the first in the order
-    /// of their names counts, which is the one in capitals.
+    /// of their names counts, which is the one in capitals, if its value is an address.
     fn find_all(&self) -> BTreeMap<Name, Address> {
         let mut found = BTreeMap::new();
         for (variable, value) in (self.variables)() {
@@ -176,7 +178,7 @@ impl Environment {
 
     /// The service that a variable names.
     fn name_of(&self, variable: &str, value: &str) -> Option<Name> {
-        if value.is_empty() || variable.starts_with(RESERVED_PREFIX) {
+        if value.is_empty() || is_reserved(variable) {
             return None;
         }
         Name::parse(variable.strip_prefix(&*self.prefix)?).ok()
@@ -198,15 +200,19 @@ impl Environment {
         Ok(())
     }
 
-    /// The variable of a service is gone; so is the service, unless the program put another address in
-    /// its place.
+    /// The variable of a service is gone; so is its endpoint, unless the program put another address in
+    /// its place, and the service, unless the program registered other endpoints of it.
     async fn forget(&self, name: &Name, address: &Address) {
         self.shared.known.lock().unwrap().loaded.remove(name);
-        let is_its = self.local.peek(name.as_str(), |view| is_at(view, address));
-        if is_its == Some(true) {
-            // It can only be gone already.
-            self.local.deregister(name.as_str()).await.ok();
-        }
+        let service = name.as_str();
+        let is_its = |view: &ServiceView| is_at(view, address).then_some(view.endpoints.len());
+        let forgotten = match self.local.peek(service, is_its).flatten() {
+            Some(1) => self.local.deregister(service).await,
+            Some(_) => self.local.deregister_endpoint(service, DEFAULT_ID).await,
+            None => Ok(()),
+        };
+        // It can only be gone already.
+        forgotten.ok();
     }
 
     fn loaded(&self) -> BTreeMap<Name, Address> {
@@ -221,15 +227,14 @@ impl Environment {
         if self.shared.known.lock().unwrap().withdrawn.contains(&name) {
             return false;
         }
-        let is_its = |(variable, value): &(String, String)| {
-            self.name_of(variable, value).as_ref() == Some(&name)
+        let admitted = |(variable, value): (String, String)| {
+            let is_its = self.name_of(&variable, &value).as_ref() == Some(&name);
+            let admission = &self.local.config().admission;
+            is_its.then(|| admission.admit(&value).ok()).flatten()
         };
-        let Some((_, value)) = (self.variables)().into_iter().find(is_its) else {
-            return false;
-        };
-        match self.local.config().admission.admit(&value) {
-            Ok(address) => self.take(&name, &address).await.is_ok(),
-            Err(_refused) => false,
+        match (self.variables)().into_iter().find_map(admitted) {
+            Some(address) => self.take(&name, &address).await.is_ok(),
+            None => false,
         }
     }
 
@@ -247,6 +252,15 @@ impl Environment {
             Err(ResolveError::Unknown { .. }) if self.find_later(service).await => ask().await,
             answer => answer,
         }
+    }
+
+    /// What the variables say comes first, whoever is the first to call: so that what the program
+    /// changes is not undone when they are loaded.
+    async fn load_before_change(&self) -> Result<(), ChangeError> {
+        self.load().await.map_err(|error| match error {
+            StartError::ShutDown => ChangeError::ShutDown,
+            error => unavailable(&error),
+        })
     }
 
     /// The answer with where it comes from.
@@ -312,6 +326,8 @@ impl ServiceDiscovery for Environment {
     }
 
     async fn is_healthy(&self, service: &str) -> bool {
+        // Without the variables it is not known.
+        self.load().await.ok();
         self.local.is_healthy(service).await
     }
 
@@ -331,6 +347,7 @@ impl ServiceDiscovery for Environment {
         id: &str,
         registration: Registration,
     ) -> Result<(), ChangeError> {
+        self.load_before_change().await?;
         let answer = self
             .local
             .register_endpoint(service, id, registration)
@@ -342,6 +359,7 @@ impl ServiceDiscovery for Environment {
     }
 
     async fn deregister(&self, service: &str) -> Result<(), ChangeError> {
+        self.load_before_change().await?;
         if let Ok(name) = Name::parse(service) {
             let mut known = self.shared.known.lock().unwrap();
             if known.loaded.remove(&name).is_some() {
@@ -352,6 +370,7 @@ impl ServiceDiscovery for Environment {
     }
 
     async fn deregister_endpoint(&self, service: &str, id: &str) -> Result<(), ChangeError> {
+        self.load_before_change().await?;
         self.local.deregister_endpoint(service, id).await
     }
 

@@ -336,6 +336,8 @@ impl ServiceDiscovery for InMemory {
     }
 
     async fn is_healthy(&self, service: &str) -> bool {
+        // Where nothing runs, nothing is found out.
+        self.running().await.ok();
         self.peek(service, ServiceView::is_healthy).unwrap_or(false)
     }
 

@@ -56,7 +56,7 @@ use hermes_core::name::Name;
 use crate::admission::{Admission, HttpHost};
 use reader::Reader;
 
-pub(crate) use reader::check_env_prefix;
+pub(crate) use reader::{check_env_prefix, is_reserved};
 
 pub use fault::{Fault, Faults, Place, Setting};
 
@@ -74,7 +74,8 @@ pub const ENV_PREFIX: &str = "SERVICE_DISCOVERY_ENV_PREFIX";
 pub const HTTP_HOSTS: &str = "SERVICE_DISCOVERY_HTTP_HOSTS";
 /// The variable with the stage (R161).
 pub const ENVIRONMENT: &str = "ENVIRONMENT";
-/// What our own variables begin with. None of them is ever taken for a service (R240).
+/// What our own variables begin with, in upper or lower case. None of them is ever taken for a service
+/// (R240).
 pub const RESERVED_PREFIX: &str = "SERVICE_DISCOVERY_";
 /// The shortest time between two probes that can be set.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(1);

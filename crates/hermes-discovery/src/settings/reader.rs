@@ -435,11 +435,17 @@ pub(crate) fn check_env_prefix(prefix: &str) -> Result<(), String> {
             "1 to {ENV_PREFIX_LENGTH_MAX} letters, digits and _, such as SERVICE_ or CORTEX_SERVICE_"
         ));
     }
-    if prefix.starts_with(RESERVED_PREFIX) {
+    if is_reserved(prefix) {
         return Err(format!(
             "another prefix: {RESERVED_PREFIX} is that of the settings, which are never taken for \
              services"
         ));
     }
     Ok(())
+}
+
+/// Whether a variable is one of our own, or would be if we had one of that name.
+pub(crate) fn is_reserved(variable: &str) -> bool {
+    let begin = variable.get(..RESERVED_PREFIX.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(RESERVED_PREFIX))
 }

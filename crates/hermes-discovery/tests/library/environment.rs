@@ -1,6 +1,7 @@
 //! Environment variables as services: loading, appearing later, reloading, and what is never taken.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hermes_core::health::Health;
 use hermes_discovery::conformance::Responders;
@@ -9,7 +10,7 @@ use hermes_discovery::{
     Config, Environment, ResolveError, ServiceDiscovery, Source, StartError, discovery_of,
 };
 
-use crate::make::{config, environment, until};
+use crate::make::{config, environment, until, within};
 
 const A: &str = "http://a:1";
 const B: &str = "http://b:1";
@@ -81,8 +82,20 @@ async fn variables_are_loaded_folded_and_checked() {
 
 #[tokio::test(start_paused = true)]
 async fn without_initializing_the_variables_are_loaded_by_the_first_who_asks() {
-    let discovery = environment(&Arc::default(), &[("SERVICE_MEMORY", A)]);
+    let variables = [("SERVICE_MEMORY", A)];
+    let discovery = environment(&Arc::default(), &variables);
     assert_eq!(urls(&discovery).await, ["memory http://a:1"]);
+    discovery.shutdown().await;
+    // Whatever it is that is asked for.
+    let responders: Arc<Responders> = Arc::default();
+    responders.tell(A, Health::Healthy);
+    let discovery = environment(&responders, &variables);
+    within("memory to be healthy", async {
+        while !discovery.is_healthy("memory").await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     discovery.shutdown().await;
 }
 
@@ -139,6 +152,49 @@ async fn reloading_follows_the_variables_and_leaves_alone_what_the_program_regis
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_program_says_before_anything_was_loaded_counts_as_well() {
+    let variables = [("SERVICE_MEMORY", A), ("SERVICE_VOICE", A)];
+    let discovery = environment(&Arc::default(), &variables);
+    discovery.register("memory", B).await.unwrap();
+    discovery.deregister("voice").await.unwrap();
+    assert_eq!(discovery.resolve("memory").await.unwrap().url(), B);
+    discovery.initialize().await.unwrap();
+    assert_eq!(urls(&discovery).await, ["memory http://b:1"]);
+    discovery.shutdown().await;
+    assert_eq!(discovery.resolve("memory").await.unwrap().url(), B);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_that_goes_takes_only_its_own_endpoint_with_it() {
+    let (shell, responders) = (Shell::default(), Arc::default());
+    shell.set("SERVICE_MEMORY", A);
+    let discovery = shell.discovery(&responders);
+    discovery.initialize().await.unwrap();
+    let own = discovery.registration("memory", B).unwrap();
+    discovery
+        .register_endpoint("memory", "own", own)
+        .await
+        .unwrap();
+    shell.unset("SERVICE_MEMORY");
+    discovery.reload().await.unwrap();
+    assert_eq!(urls(&discovery).await, ["memory http://b:1"]);
+    discovery.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_spellings_the_first_that_is_an_address_counts_whenever_it_is_found() {
+    let (shell, responders) = (Shell::default(), Arc::default());
+    let discovery = shell.discovery(&responders);
+    discovery.initialize().await.unwrap();
+    shell.set("SERVICE_MEMORY_STORE", "no address");
+    shell.set("SERVICE_memory_store", A);
+    assert_eq!(discovery.resolve("memory-store").await.unwrap().url(), A);
+    discovery.reload().await.unwrap();
+    assert_eq!(discovery.resolve("memory-store").await.unwrap().url(), A);
+    discovery.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_deregistered_stays_so_until_the_variables_are_read_again() {
     let discovery = environment(&Arc::default(), &[("SERVICE_MEMORY", A)]);
     discovery.initialize().await.unwrap();
@@ -158,6 +214,7 @@ async fn our_own_variables_and_what_is_no_address_are_never_services() {
     let variables = [
         ("SERVICE_DISCOVERY_API_KEY", "http://looks-like-an-address"),
         ("SERVICE_DISCOVERY_CONFIG", "http://so-does-this"),
+        ("SERVICE_Discovery_key", "http://and-this"),
         ("SERVICE_TOKEN", "hunter2"),
         ("SERVICE_MEMORY_PORT", "tcp://10.0.0.1:80"),
         ("SERVICE_LOGIN", "http://user:hunter2@host"),
@@ -169,6 +226,7 @@ async fn our_own_variables_and_what_is_no_address_are_never_services() {
     for name in [
         "discovery-api-key",
         "DISCOVERY_CONFIG",
+        "discovery-key",
         "token",
         "memory-port",
         "login",
@@ -188,7 +246,7 @@ async fn a_prefix_is_what_it_is_said_to_be_and_a_wrong_one_is_refused() {
     let discovery = Environment::with_prefix("CORTEX_SERVICE_").reading(Arc::new(variables));
     assert_eq!(discovery.resolve("memory").await.unwrap().url(), A);
     discovery.shutdown().await;
-    for wrong in ["", "SERVICE_DISCOVERY_", "A B"] {
+    for wrong in ["", "SERVICE_DISCOVERY_", "service_discovery_x", "A B"] {
         let error = Environment::with_prefix(wrong)
             .initialize()
             .await
