@@ -6,7 +6,9 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_trait::async_trait;
 use hermes_core::check::Check;
@@ -31,7 +33,7 @@ use super::evidence::{Failure, Seen};
 #[async_trait]
 pub trait Probe: Send + Sync {
     /// Tries once. An attempt that takes longer than the check's timeout is dropped, and counts as
-    /// no answer.
+    /// no answer; so does one that panics.
     async fn probe(&self, asked: Asked) -> Verdict;
 }
 
@@ -118,9 +120,24 @@ impl fmt::Debug for dyn Probe {
 /// One attempt by `probe`, within the check's timeout.
 pub(super) async fn attempt(probe: &dyn Probe, asked: Asked) -> Result<Seen, Failure> {
     let limit = asked.check().timeout;
-    match timeout(limit, probe.probe(asked)).await {
-        Ok(Verdict::Found(health, evidence)) => Ok(Seen { health, evidence }),
-        Ok(Verdict::NoAnswer(evidence)) => Err(Failure::Told(evidence.into())),
+    match timeout(limit, caught(async { probe.probe(asked).await })).await {
+        Ok(Some(Verdict::Found(health, evidence))) => Ok(Seen { health, evidence }),
+        Ok(Some(Verdict::NoAnswer(evidence))) => Err(Failure::Told(evidence.into())),
+        Ok(None) => Err(Failure::Told("the check panicked".into())),
         Err(_elapsed) => Err(Failure::Silence),
     }
+}
+
+/// What `future` gives, or nothing when it panics. It is dropped after that, and all that it shares
+/// with others is the application's own.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        match polled {
+            Ok(polled) => polled.map(Some),
+            Err(_panic) => Poll::Ready(None),
+        }
+    })
+    .await
 }

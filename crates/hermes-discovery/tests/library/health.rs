@@ -1,6 +1,6 @@
 //! Health, on the test clock: when it is found out, what a check's fields mean, and what ends with it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -169,6 +169,35 @@ async fn an_attempt_ends_with_its_timeout() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("no answer within 2 s"), "{error}");
+    discovery.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_has_no_answer() {
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let breaks = Arc::clone(&is_broken);
+    let probe = move |_: Asked| {
+        let is_broken = breaks.load(Ordering::SeqCst);
+        async move {
+            assert!(!is_broken, "a fault of the application");
+            true
+        }
+    };
+    let discovery = InMemory::with(Config {
+        probe: Some(Arc::new(probe)),
+        ..Config::default()
+    });
+    discovery.register("memory", MEMORY).await.unwrap();
+    until(&discovery, "memory", Health::Unhealthy).await;
+    let why = discovery.resolve_ready("memory").await.unwrap_err();
+    assert!(
+        why.to_string().contains("the check panicked (3 attempts)"),
+        "{why}"
+    );
+    is_broken.store(false, Ordering::SeqCst);
+    until(&discovery, "memory", Health::Healthy).await;
+    is_broken.store(true, Ordering::SeqCst);
+    until(&discovery, "memory", Health::Unhealthy).await;
     discovery.shutdown().await;
 }
 
