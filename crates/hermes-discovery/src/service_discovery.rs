@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hermes_core::endpoint::Registration;
 use hermes_core::select::Criteria;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::answer::{ChangeError, ResolveError, Resolved, StartError};
 use crate::engine::Event;
@@ -20,6 +20,8 @@ use crate::layer::Layer;
 
 /// The id of the endpoint that [`ServiceDiscovery::register`] registers, and so replaces.
 pub const DEFAULT_ID: &str = "default";
+/// How long to wait before watching is tried again.
+pub(crate) const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Finds services by their names.
 ///
@@ -135,10 +137,11 @@ pub trait ServiceDiscovery: Send + Sync + fmt::Debug {
     async fn watch(&self, services: &[&str]) -> Result<Box<dyn Watch>, ResolveError>;
 
     /// Waits until the service has an endpoint that is ready, and answers with it. Waits for changes,
-    /// not by asking again and again.
+    /// not by asking again and again; only while nobody can be asked, once a second.
     ///
     /// # Errors
-    /// After `patience`: why it is not ready.
+    /// After `patience`: why it is not ready. At once when the name is wrong, and when the discovery is
+    /// shut down meanwhile.
     async fn wait_until_ready(
         &self,
         service: &str,
@@ -155,11 +158,12 @@ pub(crate) async fn wait_until_ready<D: ServiceDiscovery + ?Sized>(
     patience: Duration,
 ) -> Result<Resolved, ResolveError> {
     let ready = async {
-        let mut watch = discovery.watch(&[service]).await?;
+        let services = [service];
+        let mut attention = Attention::to(discovery, &services).await;
         loop {
             let answer = discovery.resolve_ready(service).await;
             let is_final = matches!(answer, Ok(_) | Err(ResolveError::Name { .. }));
-            if is_final || watch.next().await.is_none() {
+            if is_final || !attention.is_called().await {
                 return answer;
             }
         }
@@ -167,6 +171,35 @@ pub(crate) async fn wait_until_ready<D: ServiceDiscovery + ?Sized>(
     match timeout(patience, ready).await {
         Ok(answer) => answer,
         Err(_elapsed) => discovery.resolve_ready(service).await,
+    }
+}
+
+/// Says when to look at some services again.
+pub(crate) struct Attention<'a, D: ?Sized> {
+    discovery: &'a D,
+    services: &'a [&'a str],
+    /// Nothing while nobody tells of changes.
+    watch: Option<Box<dyn Watch>>,
+}
+
+impl<'a, D: ServiceDiscovery + ?Sized> Attention<'a, D> {
+    /// Whatever happens to these services after this is not missed.
+    pub(crate) async fn to(discovery: &'a D, services: &'a [&'a str]) -> Self {
+        Self {
+            discovery,
+            services,
+            watch: discovery.watch(services).await.ok(),
+        }
+    }
+
+    /// Waits until it is time to look again; `false` when nothing will happen any more.
+    pub(crate) async fn is_called(&mut self) -> bool {
+        if let Some(watch) = &mut self.watch {
+            return watch.next().await.is_some();
+        }
+        sleep(WATCH_PAUSE).await;
+        self.watch = self.discovery.watch(self.services).await.ok();
+        true
     }
 }
 

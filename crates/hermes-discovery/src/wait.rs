@@ -1,12 +1,14 @@
 //! Waiting for services when a program starts (R170, R176).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use hermes_core::name::Name;
 use tokio::time::timeout;
 
 use crate::answer::ResolveError;
-use crate::service_discovery::{ServiceDiscovery, Watch};
+use crate::service_discovery::{Attention, ServiceDiscovery};
 
 /// What was not there when the patience had ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,7 +20,7 @@ pub struct NotReady {
 }
 
 /// Waits until all these services have an endpoint that is ready. Waits for changes, and asks again
-/// only when there was one.
+/// only when there was one, or once a second while nobody can be asked.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,29 +37,27 @@ pub struct NotReady {
 /// ```
 ///
 /// # Errors
-/// After `patience`: what is missing, and what is not ready. Both are logged as errors, once.
+/// After `patience`: what is missing, and what is not ready. Both are logged as errors, once. Before
+/// that when waiting is in vain: when a name is none, or the discovery is shut down.
 pub async fn wait_for_services(
     discovery: &dyn ServiceDiscovery,
     services: &[&str],
     patience: Duration,
 ) -> Result<(), NotReady> {
+    let services = &once(services)[..];
     tracing::info!(services = services.join(", "), "waiting for services");
-    let all_ready = async {
-        let mut watch = match services {
-            [] => None,
-            services => discovery.watch(services).await.ok(),
-        };
-        while !look(discovery, services).await.is_empty() {
-            match &mut watch {
-                Some(watch) => next(watch).await,
-                // Nobody tells of changes: what is missing now stays so.
-                None => std::future::pending().await,
+    let waiting = async {
+        let mut attention = Attention::to(discovery, services).await;
+        loop {
+            let (not_ready, is_in_vain) = look(discovery, services).await;
+            if not_ready.is_empty() || is_in_vain || !attention.is_called().await {
+                return not_ready;
             }
         }
     };
-    let not_ready = match timeout(patience, all_ready).await {
-        Ok(()) => NotReady::default(),
-        Err(_elapsed) => look(discovery, services).await,
+    let not_ready = match timeout(patience, waiting).await {
+        Ok(not_ready) => not_ready,
+        Err(_elapsed) => look(discovery, services).await.0,
     };
     if not_ready.is_empty() {
         tracing::info!("all required services are available and healthy");
@@ -74,26 +74,30 @@ pub async fn wait_for_services(
     Err(not_ready)
 }
 
-/// Waits for the next event; for ever when there will be none.
-async fn next(watch: &mut Box<dyn Watch>) {
-    if watch.next().await.is_none() {
-        std::future::pending::<()>().await;
-    }
+/// Each service once, as it was spelt first.
+fn once<'a>(services: &[&'a str]) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    let mut once = services.to_vec();
+    once.retain(|service| seen.insert(Name::parse(service).map_err(|_invalid| *service)));
+    once
 }
 
-/// What is not ready now.
-async fn look(discovery: &dyn ServiceDiscovery, services: &[&str]) -> NotReady {
-    let mut not_ready = NotReady::default();
+/// What is not ready now, and whether it never will be.
+async fn look(discovery: &dyn ServiceDiscovery, services: &[&str]) -> (NotReady, bool) {
+    let (mut not_ready, mut is_in_vain) = (NotReady::default(), false);
     for service in services {
         match discovery.resolve_ready(service).await {
             Ok(_) => {}
             Err(ResolveError::NothingReady { endpoints, .. }) if endpoints > 0 => {
                 not_ready.unhealthy.push((*service).to_owned());
             }
-            Err(_) => not_ready.missing.push((*service).to_owned()),
+            Err(error) => {
+                is_in_vain |= matches!(error, ResolveError::Name { .. });
+                not_ready.missing.push((*service).to_owned());
+            }
         }
     }
-    not_ready
+    (not_ready, is_in_vain)
 }
 
 impl NotReady {

@@ -23,12 +23,10 @@ use tokio::time::{Instant, sleep};
 use super::Layer;
 use crate::answer::{ChangeError, Provenance, ResolveError, Resolved, Source, StartError};
 use crate::engine::Event;
-use crate::service_discovery::ServiceDiscovery;
+use crate::service_discovery::{ServiceDiscovery, WATCH_PAUSE};
 
 /// Between two sweeps of a full cache.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
-/// How long to wait before watching is tried again.
-const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// The settings of a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use hermes_discovery::{InMemory, Layer, ResolveError, Resolved};
+use hermes_discovery::{InMemory, Layer, ResolveError, Resolved, ServiceDiscovery, Watch};
 use tokio::sync::Semaphore;
 
 use crate::make::{in_memory, responders};
@@ -32,8 +32,16 @@ impl Moody {
         self.asked.load(Ordering::SeqCst)
     }
 
+    fn reached(&self) -> Result<(), ResolveError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            let reason = "it is away".to_owned();
+            return Err(ResolveError::Unreachable { reason });
+        }
+        Ok(())
+    }
+
     pub(crate) async fn register(&self, url: &str) {
-        hermes_discovery::ServiceDiscovery::register(&self.inner, "memory", url)
+        ServiceDiscovery::register(&self.inner, "memory", url)
             .await
             .unwrap();
     }
@@ -49,12 +57,18 @@ impl Layer for Moody {
 
     async fn resolve(&self, service: &str) -> Result<Resolved, ResolveError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        let answer = hermes_discovery::ServiceDiscovery::resolve(&self.inner, service).await;
+        let answer = ServiceDiscovery::resolve(&self.inner, service).await;
         self.gate.acquire().await.unwrap().forget();
-        if self.is_away.load(Ordering::SeqCst) {
-            let reason = "it is away".to_owned();
-            return Err(ResolveError::Unreachable { reason });
-        }
-        answer
+        self.reached().and(answer)
+    }
+
+    async fn resolve_ready(&self, service: &str) -> Result<Resolved, ResolveError> {
+        self.reached()?;
+        ServiceDiscovery::resolve_ready(&self.inner, service).await
+    }
+
+    async fn watch(&self, services: &[&str]) -> Result<Box<dyn Watch>, ResolveError> {
+        self.reached()?;
+        ServiceDiscovery::watch(&self.inner, services).await
     }
 }
