@@ -338,3 +338,58 @@ pub(super) fn endpoint_id(text: &str) -> Result<EndpointId, Wrong> {
 pub(super) fn given_name(name: &Name) -> Option<&str> {
     (name.given() != name.as_str()).then(|| name.given())
 }
+
+#[cfg(test)]
+mod tests {
+    use hermes_core::name::ServiceKey;
+
+    use super::super::segment::take_stored;
+    use super::*;
+
+    fn change() -> Change {
+        let name = |text| Name::parse(text).unwrap();
+        Change {
+            kind: ChangeKind::Forgotten,
+            service: ServiceKey::new(name("default"), name("web")),
+            id: None,
+            incarnation: None,
+            state: None,
+            policy: None,
+            time: Timestamp(1),
+            actor: "me".into(),
+            cause: Cause::new("story", ""),
+        }
+    }
+
+    fn stored(change: &Change) -> Vec<u8> {
+        minicbor::to_vec(StoredChange::from(change)).unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Change, Wrong> {
+        take_stored::<StoredChange<'_>>(bytes)?.read(&mut Again::default())
+    }
+
+    /// One member more, with a number that nobody has: a list of a map and a text.
+    const UNKNOWN: [u8; 8] = [0x18, 99, 0x82, 0xa1, 0, 0xf6, 0x61, b'x'];
+
+    #[test]
+    fn members_of_a_newer_release_are_passed_over() {
+        let mut bytes = stored(&change());
+        bytes[0] += 1;
+        bytes.extend(UNKNOWN);
+        assert_eq!(read(&bytes), Ok(change()));
+    }
+
+    #[test]
+    fn what_has_no_default_may_not_be_missing_and_nothing_may_stand_behind() {
+        let bytes = stored(&change());
+        let without_kind = [&[bytes[0] - 1], &bytes[3..]].concat();
+        let error = read(&without_kind).unwrap_err();
+        assert!(error.contains("missing"), "{error}");
+        let error = read(&[&bytes[..], &[0]].concat()).unwrap_err();
+        assert!(error.contains("behind it"), "{error}");
+        for end in 0..bytes.len() {
+            read(&bytes[..end]).unwrap_err();
+        }
+    }
+}
