@@ -64,6 +64,14 @@ impl Scratch {
         })
     }
 
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        files
+            .map(|file| file.metadata().map_or(0, |metadata| metadata.len()))
+            .sum()
+    }
+
     /// Tells the system to keep nothing of the files in memory. Where that cannot be done, both sides
     /// have them there.
     pub(crate) fn forget_cached(&self) {

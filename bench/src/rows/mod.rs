@@ -2,6 +2,7 @@
 //!
 //! To add some, write a file with a function `rows`, and name it in [`all`].
 
+mod log;
 mod peek;
 mod probe;
 mod register;
@@ -45,6 +46,7 @@ pub(crate) enum Measured {
 pub(crate) fn all() -> Vec<Row> {
     let mut rows = resolve::rows();
     rows.extend(register::rows());
+    rows.extend(log::rows());
     rows.extend(probe::rows());
     rows.extend(start::rows());
     rows.extend(peek::rows());
