@@ -259,6 +259,24 @@ impl Source {
     }
 }
 
+/// What was resolved, as the seed tells it (R102).
+pub(crate) fn tell_resolved(service: &str, resolved: &Resolved) {
+    tracing::debug!(service, url = resolved.url(), "resolved");
+}
+
+/// What was not resolved, as the seed tells it (R102).
+pub(crate) fn tell_not_resolved(error: &ResolveError) {
+    tracing::warn!(%error, "not resolved");
+}
+
+/// What came of a call to resolve.
+pub(crate) fn tell(service: &str, answer: &Result<Resolved, ResolveError>) {
+    match answer {
+        Ok(resolved) => tell_resolved(service, resolved),
+        Err(error) => tell_not_resolved(error),
+    }
+}
+
 fn similar_words(similar: &[String]) -> String {
     match similar {
         [] => String::new(),

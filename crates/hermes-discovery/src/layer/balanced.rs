@@ -10,7 +10,7 @@ use hermes_core::name::EndpointId;
 use hermes_core::select::{Criteria, Policy};
 
 use super::Layer;
-use crate::answer::{ChangeError, ResolveError, Resolved};
+use crate::answer::{ChangeError, ResolveError, Resolved, tell_resolved};
 use crate::service_discovery::ServiceDiscovery;
 
 /// Hands out the ready endpoints of a service, the best by a policy first.
@@ -66,7 +66,7 @@ impl<D: ServiceDiscovery> Layer for Balanced<D> {
     async fn resolve(&self, service: &str) -> Result<Resolved, ResolveError> {
         match self.next(service).await {
             Ok(resolved) => {
-                tracing::debug!(service, url = resolved.url(), "resolved");
+                tell_resolved(service, &resolved);
                 Ok(resolved)
             }
             Err(error @ ResolveError::NothingReady { endpoints: 1.., .. }) => {

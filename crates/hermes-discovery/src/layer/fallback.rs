@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use hermes_core::select::Criteria;
 
 use super::Layer;
-use crate::answer::{ResolveError, Resolved, StartError};
+use crate::answer::{self, ResolveError, Resolved, StartError};
 use crate::engine::Event;
 use crate::service_discovery::{ServiceDiscovery, Watch, wait_until_ready};
 
@@ -100,6 +100,15 @@ fn at_rung(mut resolved: Resolved, rung: usize) -> Resolved {
     resolved
 }
 
+/// What a rung would resolve to. It is asked for what is ready first, which says nothing in the log:
+/// a service that a lower rung knows is not missed.
+async fn best_of(rung: &dyn ServiceDiscovery, service: &str) -> Result<Resolved, ResolveError> {
+    match rung.resolve_ready(service).await {
+        Err(ResolveError::NothingReady { endpoints: 1.., .. }) => rung.resolve(service).await,
+        answer => answer.inspect(|resolved| answer::tell_resolved(service, resolved)),
+    }
+}
+
 /// What a rung will answer.
 type Answer<'a, R> = Pin<Box<dyn Future<Output = Result<R, ResolveError>> + Send + 'a>>;
 
@@ -157,9 +166,22 @@ impl Layer for Fallback {
         }
     }
 
+    /// The first rung that knows the service answers with the best that it has; before that, where
+    /// what is not ready is passed over, the first that has something ready.
     async fn resolve(&self, service: &str) -> Result<Resolved, ResolveError> {
-        let (rung, resolved) = self.first(|rung| rung.resolve(service)).await?;
-        Ok(at_rung(resolved, rung))
+        if self.is_for_not_ready
+            && let Ok((rung, ready)) = self.first(|rung| rung.resolve_ready(service)).await
+        {
+            answer::tell_resolved(service, &ready);
+            return Ok(at_rung(ready, rung));
+        }
+        match self.first(|rung| Box::pin(best_of(rung, service))).await {
+            Ok((rung, resolved)) => Ok(at_rung(resolved, rung)),
+            Err(error) => {
+                answer::tell_not_resolved(&error);
+                Err(error)
+            }
+        }
     }
 
     async fn resolve_ready(&self, service: &str) -> Result<Resolved, ResolveError> {
@@ -180,7 +202,7 @@ impl Layer for Fallback {
     }
 
     async fn is_healthy(&self, service: &str) -> bool {
-        match self.first(|rung| rung.resolve(service)).await {
+        match self.first(|rung| rung.resolve_ready(service)).await {
             Ok((at, _)) => {
                 let rung = &*self.rungs[at];
                 rung.is_healthy(service).await

@@ -18,9 +18,9 @@ use hermes_core::name::Name;
 use hermes_core::select::Criteria;
 use tokio::sync::OnceCell;
 
-use super::in_memory::{InMemory, tell};
+use super::in_memory::InMemory;
 use super::{Config, unavailable};
-use crate::answer::{ChangeError, ResolveError, Resolved, Source, StartError};
+use crate::answer::{ChangeError, ResolveError, Resolved, Source, StartError, tell};
 use crate::service_discovery::{DEFAULT_ID, ServiceDiscovery, Watch};
 use crate::settings::{
     ENV_PREFIX, Fault, Place, Stage, Variables, check_env_prefix, is_reserved, variables_of_process,

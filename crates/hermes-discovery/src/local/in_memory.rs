@@ -16,7 +16,7 @@ use hermes_core::select::{Criteria, Policy, Variety, select};
 use tokio::sync::OnceCell;
 
 use super::{Config, look, unavailable};
-use crate::answer::{ChangeError, ResolveError, Resolved, Source, StartError};
+use crate::answer::{ChangeError, ResolveError, Resolved, Source, StartError, tell};
 use crate::clock::Clock;
 use crate::engine::{self, Engine, Event, Interest, Refusal, Resume, Watcher};
 use crate::log::MemoryLog;
@@ -430,14 +430,6 @@ fn idempotent(answer: Result<(), ChangeError>) -> Result<(), ChangeError> {
             | Rejection::EndpointGone { .. },
         )) => Ok(()),
         answer => answer,
-    }
-}
-
-/// What was resolved, and what was not, as the seed tells it (R102).
-pub(super) fn tell(service: &str, answer: &Result<Resolved, ResolveError>) {
-    match answer {
-        Ok(resolved) => tracing::debug!(service, url = resolved.url(), "resolved"),
-        Err(error) => tracing::warn!(%error, "not resolved"),
     }
 }
 

@@ -324,7 +324,7 @@ async fn fallback_believes_that_nothing_is_ready_unless_it_is_told_not_to() {
     first.register("memory", A).await.unwrap();
     second.register("memory", B).await.unwrap();
     until(&second, "memory", Health::Healthy).await;
-    let ladder = Fallback::new(first).then(second);
+    let ladder = Fallback::new(first).then(second.clone());
     let error = ServiceDiscovery::resolve_ready(&ladder, "memory")
         .await
         .unwrap_err();
@@ -332,11 +332,19 @@ async fn fallback_believes_that_nothing_is_ready_unless_it_is_told_not_to() {
         matches!(error, ResolveError::NothingReady { .. }),
         "{error}"
     );
+    assert_eq!(resolve(&ladder).await.url(), A);
+    assert!(!ServiceDiscovery::is_healthy(&ladder, "memory").await);
     let ladder = ladder.also_when_nothing_is_ready();
     let ready = ServiceDiscovery::resolve_ready(&ladder, "memory")
         .await
         .unwrap();
     assert_eq!((ready.url(), ready.provenance.rung), (B, 1));
+    // The same for every question, and the first rung answers where nobody is ready at all.
+    let resolved = resolve(&ladder).await;
+    assert_eq!((resolved.url(), resolved.provenance.rung), (B, 1));
+    assert!(ServiceDiscovery::is_healthy(&ladder, "memory").await);
+    second.deregister("memory").await.unwrap();
+    assert_eq!(resolve(&ladder).await.url(), A);
     ServiceDiscovery::shutdown(&ladder).await;
 }
 

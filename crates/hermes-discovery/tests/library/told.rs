@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hermes_core::health::Health;
 use hermes_discovery::conformance::Responders;
-use hermes_discovery::{Required, ServiceDiscovery, wait_for_services};
+use hermes_discovery::{Fallback, Required, ServiceDiscovery, wait_for_services};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -60,6 +60,7 @@ async fn the_events_of_the_seed_are_told_once_each_and_no_secret_with_them() {
     let responders: Arc<Responders> = Arc::default();
     edges(&responders, &told).await;
     lookups(&responders, &told).await;
+    ladders(&responders, &told).await;
     starts(&responders, &told).await;
     assert!(told("hunter2").is_empty(), "{:?}", told("hunter2"));
 }
@@ -139,6 +140,36 @@ async fn lookups(responders: &Arc<Responders>, told: &impl Fn(&str) -> Vec<Strin
         "{absent:?}"
     );
     discovery.shutdown().await;
+}
+
+async fn ladders(responders: &Arc<Responders>, told: &impl Fn(&str) -> Vec<String>) {
+    let last = in_memory(responders);
+    last.register("told-rung", "http://told-rung:1")
+        .await
+        .unwrap();
+    let registered = told("told-rung").len();
+    let ladder = Fallback::new(in_memory(responders)).then(last);
+    for _ in 0..2 {
+        ServiceDiscovery::resolve(&ladder, "told-rung")
+            .await
+            .unwrap();
+        ServiceDiscovery::is_healthy(&ladder, "told-rung").await;
+    }
+    let found = told("told-rung").split_off(registered);
+    let resolved = "DEBUG message=resolved service=\"told-rung\"";
+    assert!(
+        found.len() == 2 && found.iter().all(|line| line.starts_with(resolved)),
+        "who finds it at the second rung has not missed it: {found:#?}"
+    );
+    ServiceDiscovery::resolve(&ladder, "told-nowhere")
+        .await
+        .unwrap_err();
+    let missed = told("told-nowhere");
+    assert!(
+        missed.len() == 1 && missed[0].starts_with("WARN message=not resolved"),
+        "once, not once a rung: {missed:?}"
+    );
+    ServiceDiscovery::shutdown(&ladder).await;
 }
 
 async fn starts(responders: &Arc<Responders>, told: &impl Fn(&str) -> Vec<String>) {
