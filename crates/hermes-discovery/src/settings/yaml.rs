@@ -1,15 +1,21 @@
 //! A YAML file as a tree of nodes that know where they stand.
 //!
 //! What a file means is decided by those who read the tree; here is only what YAML is. A file has at
-//! most [`FILE_BYTES_MAX`] bytes, one document, and no key twice in one mapping.
+//! most [`FILE_BYTES_MAX`] bytes, one document, [`DEPTH_MAX`] levels, and no key twice in one mapping.
 
 use std::fmt;
 
 use serde_core::Deserialize;
 use serde_core::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::{Error as SaphyrError, Options, Spanned, UserMessageFormatter};
 
 use super::FILE_BYTES_MAX;
+use crate::admission::shown;
+
+/// Levels of mappings and sequences within each other. Each takes some of the stack, most of all in a
+/// program that was built without optimisation.
+pub const DEPTH_MAX: usize = 32;
 
 /// A value of a file, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +71,7 @@ pub struct YamlError {
 /// Reads one document. An empty one is [`Value::Null`].
 ///
 /// # Errors
-/// When it is not YAML, too long, or holds a key twice.
+/// When it is not YAML, too long, nested too deeply, or holds a key twice.
 pub fn parse(text: &str) -> Result<Node, YamlError> {
     if text.len() > FILE_BYTES_MAX {
         return Err(YamlError {
@@ -77,18 +83,42 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
             column: 0,
         });
     }
-    serde_saphyr::from_str(text).map_err(|error| {
+    serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let location = error.location();
         YamlError {
-            what: first_line(&error.without_snippet().to_string()),
+            what: words(error.without_snippet()),
             line: location.map_or(0, |location| location.line()),
             column: location.map_or(0, |location| location.column()),
         }
     })
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+    }
+}
+
+/// What is wrong, for whoever wrote the file; the place is said beside it.
+fn words(error: &SaphyrError) -> String {
+    match error {
+        SaphyrError::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{}` stands there twice", shown(key))
+        }
+        SaphyrError::MultipleDocuments { .. } => {
+            "one document is read, and here begins another".to_owned()
+        }
+        SaphyrError::NullIntoString { .. } => "a key is a text, and not null".to_owned(),
+        SaphyrError::NonFiniteFloat { value, .. } => format!("`{value}` is no number that counts"),
+        SaphyrError::Budget {
+            breach: BudgetBreach::Depth { .. },
+            ..
+        } => format!("it has more than {DEPTH_MAX} levels"),
+        error => {
+            let text = error.render_with_formatter(&UserMessageFormatter);
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+    }
 }
 
 impl Value {
@@ -231,6 +261,60 @@ mod tests {
         assert!(parse(&long).unwrap_err().what.contains("at most 1048576"));
         assert_eq!(parse("").unwrap().value, Value::Null);
         assert_eq!(parse("# nothing\n").unwrap().value, Value::Null);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_to_whoever_wrote_the_file() {
+        for (text, what) in [
+            ("a: 1\nb: {c: 2, c: 3}\n", "the key `c` stands there twice"),
+            (
+                "a: 1\n---\nb: 2\n",
+                "one document is read, and here begins another",
+            ),
+            ("~: 1\n", "a key is a text, and not null"),
+            ("a: .inf\n", "`.inf` is no number that counts"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().what, what, "{text}");
+        }
+        for text in [
+            "a: [1,\nb: 2\n",
+            "a: 'b\n",
+            "a: *b\n",
+            "a:\n  b\n c: 1\n",
+            "? [a]\n: b\n",
+        ] {
+            let error = parse(text).unwrap_err();
+            for programmer in ["Option<", "Policy", "from_str", "serde"] {
+                assert!(!error.what.contains(programmer), "{text}: {error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_wants_to_fill_the_stack_is_refused() {
+        let blocks = |levels: usize| -> String {
+            let line = |level| format!("{}a:\n", " ".repeat(level));
+            (0..levels).map(line).collect()
+        };
+        let maps = |levels: usize| "{a: ".repeat(levels) + &"}".repeat(levels);
+        let lists = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        for levels in [DEPTH_MAX - 1, DEPTH_MAX] {
+            for text in [blocks(levels), maps(levels), lists(levels)] {
+                assert!(parse(&text).is_ok(), "{levels}: {:?}", parse(&text));
+            }
+        }
+        for levels in [DEPTH_MAX + 1, 100, 700] {
+            for text in [
+                blocks(levels),
+                maps(levels),
+                lists(levels),
+                "- ".repeat(levels),
+            ] {
+                assert!(parse(&text).is_err(), "{levels}");
+            }
+        }
+        let error = parse(&blocks(100)).unwrap_err();
+        assert_eq!(error.what, "it has more than 32 levels");
     }
 
     #[test]
