@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use hermes_core::address::Address;
 use hermes_core::catalog::ServiceView;
 use hermes_core::endpoint::Registration;
-use hermes_core::name::Name;
+use hermes_core::name::{Name, NameError};
 use hermes_core::select::Criteria;
 use tokio::sync::OnceCell;
 
@@ -161,8 +161,13 @@ impl Environment {
     fn find_all(&self) -> BTreeMap<Name, Address> {
         let mut found = BTreeMap::new();
         for (variable, value) in (self.variables)() {
-            let Some(name) = self.name_of(&variable, &value) else {
-                continue;
+            let name = match self.name_of(&variable, &value) {
+                Some(Ok(name)) => name,
+                Some(Err(reason)) => {
+                    tracing::warn!(variable, %reason, "it names no service");
+                    continue;
+                }
+                None => continue,
             };
             match self.local.config().admission.admit(&value) {
                 Ok(address) => drop(found.entry(name).or_insert(address)),
@@ -176,12 +181,12 @@ impl Environment {
         found
     }
 
-    /// The service that a variable names.
-    fn name_of(&self, variable: &str, value: &str) -> Option<Name> {
+    /// The service that a variable names; nothing when it is none of ours.
+    fn name_of(&self, variable: &str, value: &str) -> Option<Result<Name, NameError>> {
         if value.is_empty() || is_reserved(variable) {
             return None;
         }
-        Name::parse(variable.strip_prefix(&*self.prefix)?).ok()
+        Some(Name::parse(variable.strip_prefix(&*self.prefix)?))
     }
 
     async fn take(&self, name: &Name, address: &Address) -> Result<(), ChangeError> {
@@ -228,7 +233,7 @@ impl Environment {
             return false;
         }
         let admitted = |(variable, value): (String, String)| {
-            let is_its = self.name_of(&variable, &value).as_ref() == Some(&name);
+            let is_its = self.name_of(&variable, &value) == Some(Ok(name.clone()));
             let admission = &self.local.config().admission;
             is_its.then(|| admission.admit(&value).ok()).flatten()
         };

@@ -176,6 +176,7 @@ async fn starts(responders: &Arc<Responders>, told: &impl Fn(&str) -> Vec<String
     let count = |part: &str| told(part).len();
     let variables = [
         ("SERVICE_TOLD_ENV", "http://x:1"),
+        ("SERVICE_TOLD.NAME", "http://x:1"),
         ("SERVICE_TOLD_SECRET", "hunter2"),
         ("SERVICE_TOLD_LOGIN", "http://user:hunter2@host"),
         ("SERVICE_DISCOVERY_API_KEY", "http://hunter2"),
@@ -194,6 +195,11 @@ async fn starts(responders: &Arc<Responders>, told: &impl Fn(&str) -> Vec<String
     assert!(
         secret.len() == 1 && secret[0].starts_with("WARN"),
         "{secret:?}"
+    );
+    let name = told("SERVICE_TOLD.NAME");
+    assert!(
+        name.len() == 1 && name[0].starts_with("WARN message=it names no service"),
+        "{name:?}"
     );
     let required = told("told-required");
     assert!(
