@@ -1,5 +1,6 @@
 //! Reads the settings one by one, and collects what is wrong with them.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -273,10 +274,10 @@ impl<'a> Reader<'a> {
         document: &Document,
         admission: &Admission,
     ) -> Vec<ServiceSetting> {
-        let mut services: Vec<ServiceSetting> = Vec::new();
+        let (mut services, mut names) = (Vec::new(), HashSet::new());
         for entry in document.children(&["services"]) {
             match self.service(entry, admission) {
-                Some(service) if services.iter().any(|other| other.name == service.name) => {
+                Some(service) if !names.insert(service.name.clone()) => {
                     let expected = format!(
                         "each service once: `{}` stands there already (names are folded: A is a, \
                          _ is -)",
