@@ -1,11 +1,12 @@
 //! Discovery in memory: what the program registers (the seed's `SimpleServiceDiscovery`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use hermes_core::address::Address;
 use hermes_core::catalog::ServiceView;
 use hermes_core::change::ClusterId;
 use hermes_core::command::{Claim, Command, Condition, Request};
@@ -47,6 +48,8 @@ pub struct InMemory(Arc<Inner>);
 
 struct Inner {
     config: Config,
+    /// The services of the configuration.
+    configured: HashMap<Name, Address>,
     /// It is there, or not, without anybody having to wait: so that shutting down depends on nobody
     /// who has begun a start and does not go on with it.
     running: OnceCell<Running>,
@@ -77,8 +80,10 @@ impl InMemory {
     /// The same with these settings.
     #[must_use]
     pub fn with(config: Config) -> Self {
+        let by_name = |(name, address): &(Name, Address)| (name.clone(), address.clone());
         Self(Arc::new(Inner {
-            config,
+            configured: config.services.iter().map(by_name).collect(),
+            config: config.folded(),
             running: OnceCell::new(),
             is_configured: OnceCell::new(),
             is_shut_down: AtomicBool::new(false),
@@ -139,11 +144,9 @@ impl InMemory {
     /// The answer, with where the endpoint comes from.
     fn resolved(&self, endpoint: Arc<Endpoint>, view: &ServiceView) -> Resolved {
         let address = &endpoint.registration().address;
-        let mut configured = self.0.config.services.iter();
-        let source = if configured.any(|(name, at)| *name == view.key.name && at == address) {
-            Source::Configured
-        } else {
-            Source::Live
+        let source = match self.0.configured.get(&view.key.name) {
+            Some(configured) if configured == address => Source::Configured,
+            _ => Source::Live,
         };
         let mut resolved = Resolved::live(endpoint, view.revision);
         resolved.provenance.source = source;

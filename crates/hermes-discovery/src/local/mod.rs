@@ -34,7 +34,7 @@ pub struct Config {
     /// timeout of 5 s and up to three attempts (R108, R111, R169). Its path is taken below the path of
     /// the URL.
     pub check: Check,
-    /// The same for single services, by their folded names (R128).
+    /// The same for single services, by their names (R128).
     pub checks: BTreeMap<String, Check>,
     /// Which addresses may be registered.
     pub admission: Admission,
@@ -116,6 +116,16 @@ impl Config {
     fn check_of(&self, service: &Name, address: &Address) -> Check {
         let check = self.checks.get(service.as_str()).unwrap_or(&self.check);
         below(address, check.clone())
+    }
+
+    /// With the names of services folded; what is no name stays as it is, and names nobody.
+    fn folded(mut self) -> Self {
+        let fold = |(name, check): (String, Check)| match Name::parse(&name) {
+            Ok(folded) => (folded.to_string(), check),
+            Err(_wrong) => (name, check),
+        };
+        self.checks = self.checks.into_iter().map(fold).collect();
+        self
     }
 }
 

@@ -72,7 +72,8 @@ async fn the_first_check_does_not_wait_for_its_interval() {
 
 #[tokio::test(start_paused = true)]
 async fn paths_belong_to_services_and_stand_below_the_path_of_the_url() {
-    let checks = [("memory", "/system/health"), ("status", "/status")];
+    // Their names are folded as everywhere.
+    let checks = [("Memory", "/system/health"), ("status", "/status")];
     let own = |(name, path): (&str, &str)| (name.to_owned(), Check::http(path));
     let config = Config {
         checks: checks.into_iter().map(own).collect(),
