@@ -436,7 +436,7 @@ fn idempotent(answer: Result<(), ChangeError>) -> Result<(), ChangeError> {
     }
 }
 
-/// Follows the changes of an engine until it is stopped.
+/// Follows the changes of an engine until it is stopped, and what was told before that is heard.
 #[derive(Debug)]
 struct LocalWatch {
     engine: Engine,
@@ -448,8 +448,8 @@ impl Watch for LocalWatch {
     async fn next(&mut self) -> Option<Event> {
         tokio::select! {
             biased;
-            () = self.engine.stopped() => None,
             event = self.watcher.next() => Some(event),
+            () = self.engine.stopped() => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use hermes_core::endpoint::Registration;
 use hermes_core::health::Health;
 use hermes_core::name::Name;
 use hermes_discovery::conformance::Responders;
+use hermes_discovery::engine::Event;
 use hermes_discovery::probe::{Asked, Verdict};
 use hermes_discovery::{Config, InMemory, ServiceDiscovery, StartError};
 use tokio::sync::Notify;
@@ -238,6 +239,36 @@ async fn the_verdict_on_an_endpoint_is_not_that_on_its_successor() {
         "no late verdict brings it back"
     );
     discovery.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_listens_hears_each_change_of_health_once_the_first_result_among_them() {
+    let responders: Arc<Responders> = Arc::default();
+    responders.tell(MEMORY, Health::Unhealthy);
+    let discovery = in_memory(&responders);
+    let mut watch = discovery.watch(&["memory"]).await.unwrap();
+    discovery.register("memory", MEMORY).await.unwrap();
+    let edges = [Health::Unhealthy, Health::Healthy, Health::Degraded];
+    for health in edges {
+        responders.tell(MEMORY, health);
+        until(&discovery, "memory", health).await;
+        // Ten probes that say the same. Meanwhile nobody takes what is told.
+        tokio::time::sleep(Duration::from_secs(300)).await;
+    }
+    discovery.shutdown().await;
+    let mut heard = Vec::new();
+    // Whoever is late hears what was told before the end.
+    while let Some(event) = watch.next().await {
+        if let Event::Change(change) = event {
+            heard.extend(
+                change
+                    .endpoint
+                    .as_ref()
+                    .map(|endpoint| endpoint.state.health()),
+            );
+        }
+    }
+    assert_eq!(heard, [&[Health::Unknown][..], &edges].concat());
 }
 
 #[tokio::test(start_paused = true)]
