@@ -3,17 +3,15 @@
 //!     SERVICE_MEMORY=http://localhost:9000 cargo run -p hermes-discovery --example application
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 mod tool;
-
 use axum::extract::{Path, State};
 use axum::{Json, Router, http::StatusCode as Status, routing};
 use hermes_discovery::{Environment, ServiceDiscovery, settings::variables_of_process};
 use serde_json::{Value, json};
 
-type Discovery = State<Environment>;
 type Failure = (Status, String);
 const AWAY: &str = "Memory service is currently unavailable";
 
-async fn services(State(discovery): Discovery) -> Json<Value> {
+async fn services(State(discovery): State<Environment>) -> Json<Value> {
     let mut services = json!({});
     for (name, at) in discovery.get_all().await.unwrap_or_default() {
         services[name] = json!({"endpoint": at.url(), "healthy": at.is_healthy()});
@@ -21,10 +19,9 @@ async fn services(State(discovery): Discovery) -> Json<Value> {
     Json(json!({ "services": services }))
 }
 
-async fn input(State(discovery): Discovery, data: Json<Value>) -> Result<String, Failure> {
-    let Ok(memory) = discovery.resolve_ready("memory").await else {
-        return Err((Status::SERVICE_UNAVAILABLE, AWAY.to_owned()));
-    };
+async fn input(State(discovery): State<Environment>, data: Json<Value>) -> Result<String, Failure> {
+    let memory = discovery.resolve_ready("memory").await;
+    let memory = memory.or(Err((Status::SERVICE_UNAVAILABLE, AWAY.to_owned())))?;
     let user = data.get("user_id").cloned().unwrap_or("anonymous".into());
     let input = json!({"user_id": user, "input_data": *data});
     match tool::call(memory.url(), "store_input", input).await {
@@ -33,7 +30,7 @@ async fn input(State(discovery): Discovery, data: Json<Value>) -> Result<String,
     }
 }
 
-async fn context(State(discovery): Discovery, Path(user): Path<String>) -> Json<Value> {
+async fn context(State(discovery): State<Environment>, Path(user): Path<String>) -> Json<Value> {
     let Ok(at) = discovery.resolve_ready("cognition").await else {
         return Json(json!({"context": [], "status": "fallback"}));
     };
@@ -55,6 +52,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/services", routing::get(services))
         .route("/input", routing::post(input))
         .route("/context/{user}", routing::get(context));
-    axum::serve(listener, routes.with_state(discovery)).await?;
+    let stopped = async { drop(tokio::signal::ctrl_c().await) };
+    let application = axum::serve(listener, routes.with_state(discovery.clone()));
+    application.with_graceful_shutdown(stopped).await?;
+    discovery.shutdown().await;
     Ok(())
 }

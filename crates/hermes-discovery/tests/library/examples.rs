@@ -298,7 +298,7 @@ async fn the_application_runs_with_its_services_and_without() {
     assert_eq!(ask(&address, "GET /context/ada", "").await, fallback);
 
     let cognition = service().await;
-    let (_child, address) = application(&[("SERVICE_COGNITION", &cognition)]).await;
+    let (mut child, address) = application(&[("SERVICE_COGNITION", &cognition)]).await;
     within("cognition to be healthy", async {
         while ask(&address, "GET /context/ada", "").await == fallback {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -312,4 +312,10 @@ async fn the_application_runs_with_its_services_and_without() {
     );
     let away = (503, "Memory service is currently unavailable".to_owned());
     assert_eq!(ask(&address, "POST /input", "{}").await, away);
+    // Ctrl-C lets it finish what it has, and shut its discovery down.
+    let interrupt = format!("kill -INT {}", child.id().unwrap());
+    let sent = Command::new("sh").args(["-c", &interrupt]).status().await;
+    assert!(sent.unwrap().success());
+    let status = within("its end", child.wait()).await.unwrap();
+    assert!(status.success(), "{status}");
 }
