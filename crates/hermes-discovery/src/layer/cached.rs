@@ -50,7 +50,9 @@ impl Default for CacheConfig {
     }
 }
 
-/// Keeps answers of [`ServiceDiscovery::resolve`] and [`ServiceDiscovery::resolve_ready`].
+/// Keeps answers of [`ServiceDiscovery::resolve`] and [`ServiceDiscovery::resolve_ready`]; a selection is
+/// made each time. So over [`Balanced`](super::Balanced) it keeps the endpoint whose turn it was, and
+/// below it nothing: it is for services of one endpoint, and for what is far away.
 ///
 /// ```
 /// use hermes_discovery::{Cached, InMemory, ServiceDiscovery};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use hermes_core::check::Check;
 use hermes_core::health::Health;
 use hermes_discovery::{Balanced, Config, InMemory, ServiceDiscovery, wait_for_services};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::make::{until, within};
+use crate::make::{alive_tasks, until, within};
 
 /// A service: answers every request on `path` with its status, and others with 404.
 struct Responder {
@@ -174,5 +174,43 @@ async fn each_that_is_ready_has_its_turn() {
     for _ in 0..4 {
         assert_eq!(discovery.resolve("memory").await.unwrap().url(), b.url());
     }
+    discovery.shutdown().await;
+}
+
+#[tokio::test]
+async fn shutting_down_waits_for_nobody_who_does_not_answer() {
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let before = alive_tasks();
+    let mut config = often("/health");
+    config.check.timeout = Duration::from_secs(3_600);
+    config.check.interval = config.check.timeout;
+    let discovery = InMemory::with(config);
+    discovery.register("memory", &url).await.unwrap();
+    let (mut probing, _) = within("a probe", silent.accept()).await.unwrap();
+    // The probe would go on for an hour.
+    let ends = async { tokio::join!(discovery.shutdown(), discovery.shutdown()) };
+    within("the end", ends).await;
+    assert_eq!(alive_tasks(), before);
+    discovery.shutdown().await;
+    let mut asked = Vec::new();
+    within("the end of the connection", probing.read_to_end(&mut asked))
+        .await
+        .ok();
+    assert_eq!(discovery.resolve("memory").await.unwrap().url(), url);
+}
+
+#[tokio::test]
+async fn whoever_does_not_answer_in_time_is_unhealthy() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = often("/health");
+    config.check.timeout = Duration::from_millis(50);
+    let discovery = InMemory::with(config);
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    discovery.register("memory", &url).await.unwrap();
+    until(&discovery, "memory", Health::Unhealthy).await;
+    let why = discovery.resolve_ready("memory").await.unwrap_err();
+    assert!(why.to_string().contains("no answer within 50 ms"), "{why}");
     discovery.shutdown().await;
 }
