@@ -44,7 +44,7 @@ pub async fn wait_for_services(
     services: &[&str],
     patience: Duration,
 ) -> Result<(), NotReady> {
-    let services = &once(services)[..];
+    let services = &once(services.to_vec())[..];
     tracing::info!(services = services.join(", "), "waiting for services");
     let waiting = async {
         let mut attention = Attention::to(discovery, services).await;
@@ -75,11 +75,13 @@ pub async fn wait_for_services(
 }
 
 /// Each service once, as it was spelt first.
-fn once<'a>(services: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn once<N: AsRef<str>>(mut services: Vec<N>) -> Vec<N> {
     let mut seen = HashSet::new();
-    let mut once = services.to_vec();
-    once.retain(|service| seen.insert(Name::parse(service).map_err(|_invalid| *service)));
-    once
+    services.retain(|service| {
+        let text = service.as_ref();
+        seen.insert(Name::parse(text).map_err(|_invalid| text.to_owned()))
+    });
+    services
 }
 
 /// What is not ready now, and whether it never will be.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::Layer;
 use crate::answer::{ResolveError, StartError};
 use crate::service_discovery::ServiceDiscovery;
+use crate::wait::once;
 
 /// Verifies, when it is initialized, that services are registered.
 ///
@@ -37,7 +38,7 @@ impl<D: ServiceDiscovery> Required<D> {
     pub fn strict<N: Into<String>>(inner: D, services: impl IntoIterator<Item = N>) -> Self {
         Self {
             inner,
-            services: services.into_iter().map(Into::into).collect(),
+            services: once(services.into_iter().map(Into::into).collect()),
             is_strict: true,
         }
     }

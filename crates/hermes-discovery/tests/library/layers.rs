@@ -111,7 +111,7 @@ async fn balanced_answers_with_what_there_is_when_nothing_is_ready() {
 
 #[tokio::test(start_paused = true)]
 async fn required_names_everything_that_is_missing_and_fails_only_when_it_is_strict() {
-    let names = ["memory", "cognition", "voice"];
+    let names = ["memory", "cognition", "voice", "Memory"];
     let discovery = Required::strict(in_memory(&responders(&[])), names);
     discovery.register("cognition", A).await.unwrap();
     let error = discovery.initialize().await.unwrap_err();
