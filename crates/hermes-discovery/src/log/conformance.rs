@@ -19,6 +19,34 @@ use hermes_core::wire::request::registration_of_url;
 use super::{Appended, Log, LogError, Reader, Record};
 
 /// Where the suite gets its logs from.
+///
+/// ```
+/// use hermes_core::change::ClusterId;
+/// use hermes_discovery::log::{MemoryLog, conformance::{Shelf, suite}};
+///
+/// struct Memory;
+///
+/// impl Shelf for Memory {
+///     type Log = MemoryLog;
+///
+///     async fn empty(&self) -> MemoryLog {
+///         MemoryLog::new(ClusterId(7))
+///     }
+///
+///     async fn forgetful(&self) -> MemoryLog {
+///         MemoryLog::new(ClusterId(7)).keeping(100)
+///     }
+///
+///     async fn again(&self, _log: MemoryLog) -> Option<MemoryLog> {
+///         None
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// suite(&Memory).await;
+/// # }
+/// ```
 pub trait Shelf {
     /// The kind of log.
     type Log: Log;

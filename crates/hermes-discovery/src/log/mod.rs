@@ -51,6 +51,25 @@ pub enum LogError {
 }
 
 /// Whoever reads a log beside its writer, without either waiting for the other for long.
+///
+/// ```
+/// use hermes_core::change::{ClusterId, Revision};
+/// use hermes_discovery::clock::Clock;
+/// use hermes_discovery::engine::{Config, Engine};
+/// use hermes_discovery::log::{Log, MemoryLog, Reader};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let log = MemoryLog::new(ClusterId(7));
+/// let reader = log.reader();
+/// // An engine owns its log, and writes to it what changes; the reader goes on beside it.
+/// let engine = Engine::start(Config::default(), Clock::system(), log).await?;
+/// let records = reader.read(Revision(0), 100).await?;
+/// assert!(records.is_empty(), "nothing has changed yet");
+/// # engine.stop();
+/// # Ok(())
+/// # }
+/// ```
 pub trait Reader: Send + Sync + 'static {
     /// The first changes after `revision`, at most `limit`, oldest first. Fewer are not yet the end;
     /// none is. `limit` bounds what is held in memory at once, too, and not only what comes back.
@@ -80,6 +99,48 @@ pub struct Extent {
 }
 
 /// An ordered, durable list of changes with one writer.
+///
+/// ```
+/// use hermes_core::change::{ClusterId, Planned, Revision};
+/// use hermes_discovery::log::{Appended, Log, LogError, MemoryLog, MemoryReader};
+///
+/// /// A log that counts its commits.
+/// struct Counting {
+///     log: MemoryLog,
+///     commits: usize,
+/// }
+///
+/// impl Log for Counting {
+///     type Reader = MemoryReader;
+///
+///     fn reader(&self) -> MemoryReader {
+///         self.log.reader()
+///     }
+///
+///     fn cluster(&self) -> ClusterId {
+///         self.log.cluster()
+///     }
+///
+///     fn begins_after(&self) -> Revision {
+///         self.log.begins_after()
+///     }
+///
+///     async fn append(&mut self, batch: &[Planned]) -> Result<Vec<Appended>, LogError> {
+///         self.commits += 1;
+///         self.log.append(batch).await
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), LogError> {
+/// let mut log = Counting { log: MemoryLog::new(ClusterId(7)), commits: 0 };
+/// assert!(log.append(&[]).await?.is_empty());
+/// assert_eq!(log.commits, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A new one passes the suite in `log::conformance`, which is there with the feature `testing`.
 pub trait Log: Send + Sync + 'static {
     /// Who reads it while it is written.
     type Reader: Reader;

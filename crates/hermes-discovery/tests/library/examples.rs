@@ -95,6 +95,36 @@ fn every_example_is_listed_here_short_and_headed_by_the_command_that_runs_it() {
     }
 }
 
+/// Every source of the crate, with where it stands.
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources.extend(self::sources(&path));
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            sources.push((path, text));
+        }
+    }
+    sources
+}
+
+/// What stands in them is compiled and run as documentation.
+#[test]
+fn every_trait_has_an_example_in_its_documentation() {
+    let mut traits = 0;
+    for (path, text) in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        for (at, _) in text.match_indices("\npub trait ") {
+            traits += 1;
+            let above = text[..at].rsplit("\n\n").next().unwrap();
+            let name = text[at + 1..].lines().next().unwrap();
+            assert!(above.contains("/// ```"), "{name} in {}", path.display());
+        }
+    }
+    assert!(traits >= 7, "{traits}");
+}
+
 #[tokio::test]
 async fn basic_runs() {
     let text = printed("basic", &[]).await;
