@@ -29,6 +29,10 @@ const ACTOR: &str = "program";
 
 /// What the program registers, with its health. A clone is the same discovery.
 ///
+/// What runs in the background runs on the tokio runtime of whoever calls first, and ends with it: a
+/// discovery that is shared by several runtimes is best started in the one that lives longest. After that
+/// it answers with what it knew, and nothing changes any more, as after a shutdown.
+///
 /// ```
 /// use hermes_discovery::{InMemory, ServiceDiscovery};
 ///
