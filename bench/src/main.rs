@@ -37,8 +37,13 @@ use std::process::ExitCode;
 
 use args::{Form, Job, Plan};
 use failure::Failure;
+use mimalloc::MiMalloc;
 use pin::Cores;
 use report::Report;
+
+/// That of the command `hermes`, for both sides.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match args::parse(std::env::args().skip(1)).and_then(run) {

@@ -21,7 +21,12 @@ use std::process::ExitCode;
 use args::{Cli, Command};
 use exit::Exit;
 use failure::Failure;
+use mimalloc::MiMalloc;
 use output::Output;
+
+/// The records of a registry are small, many, and of every age; docs/decisions/0017 has the figures.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// `hermes run` passes exit codes through; this one says that it has failed itself.
 const RUN_FAILED: u8 = 125;

@@ -31,7 +31,8 @@ const CONFLICT_RETRY_MILLIS: u64 = 100;
 /// A request on its way, with whoever waits for the answer.
 #[derive(Debug)]
 pub(super) struct Ask {
-    pub(super) request: Request,
+    /// Boxed, because an ask is moved from the lane to the batch to the answers.
+    pub(super) request: Box<Request>,
     reply: Option<oneshot::Sender<Result<Outcome, Refusal>>>,
     /// The lease that was closed for this expiry, to be opened again if it cannot be committed.
     closed: Option<Arc<Pulse>>,
@@ -44,7 +45,7 @@ impl Ask {
         reply: Option<oneshot::Sender<Result<Outcome, Refusal>>>,
     ) -> Self {
         Self {
-            request,
+            request: Box::new(request),
             reply,
             closed: None,
             conflicts: 0,
